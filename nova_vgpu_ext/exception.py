@@ -1,0 +1,84 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""Errors that end a command with one line instead of a traceback.
+
+Each leaf carries the data of its message, so that callers can act on it. The
+message names the option, file or URL, what was found, what was expected and
+what to do.
+"""
+
+from __future__ import annotations
+
+
+class VgpuError(Exception):
+    """Base of every error that this project raises on purpose."""
+
+
+class ConfigError(VgpuError):
+    """An option, or a configuration file as a whole, cannot be used."""
+
+    def __init__(
+        self, option: str, found: str, expected: str, remedy: str = ''
+    ) -> None:
+        self.option = option
+        self.found = found
+        self.expected = expected
+        self.remedy = remedy
+        tail = f'; {remedy}' if remedy else ''
+        super().__init__(f'{option}: found {found}, expected {expected}{tail}')
+
+
+class HostError(VgpuError):
+    """The host cannot be read at all."""
+
+    def __init__(self, path: str, found: str, expected: str, remedy: str) -> None:
+        self.path = path
+        self.found = found
+        self.expected = expected
+        self.remedy = remedy
+        super().__init__(f'{path}: found {found}, expected {expected}; {remedy}')
+
+
+class NotFound(VgpuError):
+    """Something that the user named does not exist."""
+
+    def __init__(self, what: str, name: str, known: list[str]) -> None:
+        self.what = what
+        self.name = name
+        self.known = known
+        choice = ', '.join(known) if known else 'none'
+        super().__init__(f'no {what} {name!r} here; there are: {choice}')
+
+
+class PlacementError(VgpuError):
+    """Placement, or the way to it, failed.
+
+    :param url: the URL, or what stands for it before one is known.
+    """
+
+    def __init__(self, url: str, found: str, remedy: str) -> None:
+        self.url = url
+        self.found = found
+        self.remedy = remedy
+        super().__init__(f'{url}: {found}; {remedy}')
+
+
+class PlacementUnavailable(PlacementError):
+    """Placement did not answer, or answered 5xx: the same call may succeed."""
+
+
+class PlacementConflict(PlacementError):
+    """Placement answered 409: what was planned on is no longer true."""
+
+
+class NodeNotFound(PlacementError):
+    """Placement has no provider for this compute node."""
