@@ -18,6 +18,8 @@ what to do.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class VgpuError(Exception):
     """Base of every error that this project raises on purpose."""
@@ -40,12 +42,16 @@ class ConfigError(VgpuError):
 class HostError(VgpuError):
     """The host cannot be read at all."""
 
-    def __init__(self, path: str, found: str, expected: str, remedy: str) -> None:
+    def __init__(
+        self, path: str, found: str, expected: str, remedy: str
+    ) -> None:
         self.path = path
         self.found = found
         self.expected = expected
         self.remedy = remedy
-        super().__init__(f'{path}: found {found}, expected {expected}; {remedy}')
+        super().__init__(
+            f'{path}: found {found}, expected {expected}; {remedy}'
+        )
 
 
 class NotFound(VgpuError):
@@ -73,12 +79,27 @@ class PlacementError(VgpuError):
 
 
 class PlacementUnavailable(PlacementError):
-    """Placement did not answer, or answered 5xx: the same call may succeed."""
+    """Placement did not answer, or answered 5xx: a read may be repeated."""
 
 
-class PlacementConflict(PlacementError):
-    """Placement answered 409: what was planned on is no longer true."""
+class WriteFailed(PlacementError):
+    """A write conflicted (409), or its outcome is not known.
+
+    It must not be repeated as it is: what it was planned on may be no longer
+    true.
+    """
 
 
 class NodeNotFound(PlacementError):
     """Placement has no provider for this compute node."""
+
+
+class FatalFindings(VgpuError):
+    """nova-compute would not report this host; see the findings.
+
+    :param findings: every finding of the plan, as lines of text.
+    """
+
+    def __init__(self, findings: Iterable[object]) -> None:
+        self.findings = tuple(findings)
+        super().__init__('\n'.join(str(f) for f in self.findings))

@@ -19,10 +19,10 @@ is also how ``[mdev_<type>] device_addresses`` spells both.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 import dataclasses
 import enum
 import re
+from collections.abc import Iterator
 
 #: A PCI address as the kernel prints it.
 PCI_ADDRESS = re.compile(
@@ -194,7 +194,9 @@ class Gpu(VgpuDevice):
         for device in self.devices:
             for vgpu_type in device.types:
                 seen = offered.get(vgpu_type.id)
-                available = vgpu_type.available + (seen.available if seen else 0)
+                available = vgpu_type.available + (
+                    seen.available if seen else 0
+                )
                 offered[vgpu_type.id] = dataclasses.replace(
                     seen or vgpu_type, available=available
                 )
@@ -250,3 +252,104 @@ class Snapshot:
     def device(self, address: str) -> VgpuDevice | None:
         """Find a GPU or VF by its address."""
         return next((d for d in self.devices if d.address == address), None)
+
+
+class Severity(enum.Enum):
+    """What a finding means for the host."""
+
+    #: nova-compute does not start, or cannot report this host at all.
+    FATAL = 'fatal'
+    #: Nova starts, but a part of the configuration does not do what it says.
+    ERROR = 'error'
+    #: It works, with a consequence worth knowing.
+    WARNING = 'warning'
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong with the configuration or the host."""
+
+    severity: Severity
+    #: The option as nova.conf spells it, or the file.
+    option: str
+    found: str
+    expected: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return (
+            f'{self.severity.value}: {self.option}: found {self.found}, '
+            f'expected {self.expected}; {self.remedy}'
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class TypeConfig:
+    """The section of one type in nova.conf."""
+
+    id: str
+    #: As they are written, with repetitions.
+    device_addresses: tuple[str, ...] = ()
+    mdev_class: str = 'VGPU'
+    max_instances: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class DevicesConfig:
+    """What nova.conf says of vGPUs."""
+
+    #: In the order of ``enabled_mdev_types``, with repetitions.
+    types: tuple[TypeConfig, ...] = ()
+    #: ``mdev_*`` and ``vgpu_*`` sections of types that are not enabled.
+    unused_sections: tuple[str, ...] = ()
+    #: Options below ``[vgpu_<type>]`` that Nova does not read from there, as
+    #: ``[vgpu_nvidia-35] mdev_class``.
+    ignored_options: tuple[str, ...] = ()
+    #: Values that the option's own type refuses.
+    invalid: tuple[Finding, ...] = ()
+    #: ``[compute] resource_provider_association_refresh`` in seconds.
+    association_refresh: int = 300
+    #: ``[pci] report_in_placement``.
+    pci_in_placement: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class InventoryRecord:
+    """One inventory as Placement stores it; the defaults are Nova's."""
+
+    total: int
+    max_unit: int
+    min_unit: int = 1
+    step_size: int = 1
+    reserved: int = 0
+    allocation_ratio: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class DesiredProvider:
+    """What the provider of one GPU or VF shall look like."""
+
+    name: str
+    resource_class: str
+    inventory: InventoryRecord
+    traits: frozenset[str]
+    #: Traits that this project owns on this provider beside its prefix.
+    owned_traits: frozenset[str]
+
+
+@dataclasses.dataclass(frozen=True)
+class ReportedProvider:
+    """A provider as Placement has it.
+
+    ``used`` is by resource class, None where nobody has asked yet.
+    """
+
+    uuid: str
+    name: str
+    generation: int
+    parent_uuid: str | None
+    inventories: dict[str, InventoryRecord] = dataclasses.field(
+        default_factory=dict
+    )
+    traits: frozenset[str] = frozenset()
+    used: dict[str, int] | None = None

@@ -1,0 +1,206 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""``nova-vgpu gpu``, ``type`` and ``mdev``: what the host has."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Iterable
+from typing import Any
+
+from nova_vgpu_ext import exception, models
+from nova_vgpu_ext.cli.base import Lister, ShowOne
+
+
+class GpuList(Lister):
+    """List the GPUs of this host."""
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Any:
+        """Read the host."""
+        columns = (
+            'address',
+            'vendor_id',
+            'device_id',
+            'numa_node',
+            'driver',
+            'framework',
+            'vfs',
+            'total_vfs',
+            'types',
+            'mdevs',
+        )
+        return columns, (
+            (
+                gpu.address,
+                gpu.vendor_id,
+                gpu.device_id,
+                gpu.numa_node,
+                gpu.driver,
+                gpu.framework.value,
+                len(gpu.vfs),
+                gpu.total_vfs,
+                len(gpu.offered_types),
+                sum(len(device.mdevs) for device in gpu.devices),
+            )
+            for gpu in self.app.observe().gpus
+        )
+
+
+class GpuShow(ShowOne):
+    """Show one GPU or virtual function, with its types and mdevs."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Add the address."""
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        parser.add_argument(
+            'address',
+            metavar='ADDRESS',
+            help='address as gpu list shows it, or of a virtual function',
+        )
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Any:
+        """Read the host and pick the device."""
+        snapshot = self.app.observe()
+        device = _find(snapshot, parsed_args.address)
+        shown: dict[str, Any] = {
+            'address': device.address,
+            'libvirt_name': device.libvirt_name,
+            'vendor_id': device.vendor_id,
+            'device_id': device.device_id,
+            'numa_node': device.numa_node,
+            'driver': device.driver,
+        }
+        if isinstance(device, models.Gpu):
+            shown['framework'] = device.framework.value
+            shown['total_vfs'] = device.total_vfs
+            shown['vfs'] = [vf.address for vf in device.vfs]
+            types: Iterable[models.VgpuType] = device.offered_types.values()
+            mdevs = [m for d in device.devices for m in d.mdevs]
+        else:
+            types = device.types
+            mdevs = list(device.mdevs)
+        if isinstance(device, models.VirtualFunction):
+            shown['physical_function'] = device.physical_function
+            shown['current_type'] = device.current_type
+            shown['parameters'] = device.parameters
+        shown['types'] = {t.id: t.available for t in types}
+        shown['mdevs'] = [m.uuid for m in mdevs]
+        return tuple(shown), tuple(shown.values())
+
+
+class TypeList(Lister):
+    """List the vGPU types that this host offers.
+
+    The available number is the sum over the GPUs that offer the type, if
+    nothing else is made on them.
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Add the filter."""
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        parser.add_argument(
+            '--gpu',
+            metavar='ADDRESS',
+            help='only the types of this GPU or virtual function',
+        )
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Any:
+        """Read the host and sum up its types."""
+        snapshot = self.app.observe()
+        devices = list(snapshot.gpus)
+        offers = [gpu.offered_types for gpu in devices]
+        if parsed_args.gpu:
+            device = _find(snapshot, parsed_args.gpu)
+            offers = [
+                device.offered_types
+                if isinstance(device, models.Gpu)
+                else {t.id: t for t in device.types}
+            ]
+        columns = (
+            'type',
+            'product',
+            'series',
+            'frame_buffer_mib',
+            'heads',
+            'resolution',
+            'maximum',
+            'available',
+            'gpus',
+        )
+        return columns, (
+            (
+                t.id,
+                t.product,
+                t.series,
+                t.frame_buffer_mib,
+                t.heads,
+                t.resolution,
+                t.maximum,
+                t.available,
+                sum(t.id in offered for offered in offers),
+            )
+            for t in _sum_up(offers)
+        )
+
+
+class MdevList(Lister):
+    """List the mediated devices of this host."""
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Any:
+        """Read the host."""
+        columns = ('uuid', 'type', 'product', 'gpu', 'guest', 'parameters')
+        return columns, (
+            (
+                mdev.uuid,
+                mdev.type_id,
+                _product(device, mdev),
+                mdev.parent,
+                mdev.guest,
+                mdev.parameters,
+            )
+            for device in self.app.observe().devices
+            for mdev in device.mdevs
+        )
+
+
+def _find(snapshot: models.Snapshot, address: str) -> models.VgpuDevice:
+    device = snapshot.device(address)
+    if device is None:
+        raise exception.NotFound(
+            'GPU', address, [gpu.address for gpu in snapshot.gpus]
+        )
+    return device
+
+
+def _product(device: models.VgpuDevice, mdev: models.Mdev) -> str | None:
+    vgpu_type = device.type(mdev.type_id) if mdev.type_id else None
+    return vgpu_type.product if vgpu_type else None
+
+
+def _sum_up(
+    offers: Iterable[dict[str, models.VgpuType]],
+) -> Iterable[models.VgpuType]:
+    total: dict[str, models.VgpuType] = {}
+    for offered in offers:
+        for type_id, vgpu_type in offered.items():
+            seen = total.get(type_id)
+            total[type_id] = (
+                dataclasses.replace(
+                    seen, available=seen.available + vgpu_type.available
+                )
+                if seen
+                else vgpu_type
+            )
+    return total.values()

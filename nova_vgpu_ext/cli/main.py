@@ -1,0 +1,173 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""The ``nova-vgpu`` program: global options and what commands share."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import logging
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from cliff.app import App
+from cliff.commandmanager import CommandManager
+
+import nova_vgpu_ext
+from nova_vgpu_ext import exception, models
+
+if TYPE_CHECKING:
+    from oslo_config import cfg
+
+#: Libraries whose warnings say nothing to somebody who runs a command, such
+#: as that a spelling of an option which this project supports is an old one.
+_QUIET_LIBRARIES = ('oslo_config', 'keystoneauth', 'openstack', 'stevedore')
+
+
+class NovaVgpu(App):
+    """The program.
+
+    Configuration and host are read when a command first asks for them, so
+    that help and the simulator need neither.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            description=(
+                'Read the vGPUs of this compute host, check nova.conf '
+                'against it, and report inventories to Placement.'
+            ),
+            version=nova_vgpu_ext.version(),
+            command_manager=CommandManager('nova_vgpu.cli'),
+            deferred_help=True,
+        )
+
+    def build_option_parser(
+        self,
+        description: str | None,
+        version: str | None,
+        argparse_kwargs: dict[str, Any] | None = None,
+    ) -> argparse.ArgumentParser:
+        """Add the options that every command knows."""
+        parser = super().build_option_parser(
+            description, version, argparse_kwargs
+        )
+        parser.add_argument(
+            '--config-file',
+            metavar='FILE',
+            action='append',
+            default=[],
+            help='configuration file; may be repeated, later ones win '
+            '(default: nova.conf and nova-compute.conf in /etc/nova, as '
+            'nova-compute finds them)',
+        )
+        parser.add_argument(
+            '--config-dir',
+            metavar='DIR',
+            action='append',
+            default=[],
+            help='folder whose *.conf files are read after those files; may '
+            'be repeated',
+        )
+        parser.add_argument(
+            '--sysfs-root',
+            metavar='DIR',
+            help='where sysfs is, or a simulated host '
+            '(default: [vgpu] sysfs_root, /sys)',
+        )
+        parser.add_argument(
+            '--node',
+            metavar='NAME',
+            help="the compute node's name, as openstack hypervisor list "
+            "shows it (default: [vgpu] node_name, libvirt's host name)",
+        )
+        return parser
+
+    def configure_logging(self) -> None:
+        """Send log lines to standard error, and keep libraries quiet."""
+        super().configure_logging()
+        if self.options.verbose_level < 2:
+            for name in _QUIET_LIBRARIES:
+                logging.getLogger(name).setLevel(logging.ERROR)
+
+    @functools.cached_property
+    def conf(self) -> cfg.ConfigOpts:
+        """The options, read once.
+
+        :raises ConfigError: a file cannot be used.
+        """
+        from nova_vgpu_ext.conf import load
+
+        return load.load(self.options.config_file, self.options.config_dir)
+
+    def conf_value(self, group: str, name: str) -> Any:
+        """Read one option.
+
+        :raises ConfigError: its value is not valid.
+        """
+        from nova_vgpu_ext.conf import load
+
+        return load.value(self.conf, group, name)
+
+    @functools.cached_property
+    def devices_config(self) -> models.DevicesConfig:
+        """What nova.conf says of vGPUs.
+
+        :raises ConfigError: there is no configuration file.
+        """
+        from nova_vgpu_ext.conf import load
+
+        load.require_files(self.conf)
+        return load.devices_config(self.conf)
+
+    @functools.cached_property
+    def node(self) -> str:
+        """The compute node's name."""
+        from nova_vgpu_ext.host import node
+
+        return str(
+            self.options.node
+            or self.conf_value('vgpu', 'node_name')
+            or node.default_node_name()
+        )
+
+    def observe(self) -> models.Snapshot:
+        """Read the host, each time anew.
+
+        :raises HostError: there is no sysfs to read.
+        """
+        from nova_vgpu_ext.host import snapshot
+
+        return snapshot.observe(
+            self.options.sysfs_root or self.conf_value('vgpu', 'sysfs_root'),
+            self.conf_value('vgpu', 'driver_catalog'),
+        )
+
+    def show_findings(self, findings: Iterable[models.Finding]) -> None:
+        """Write findings to standard error, a line each."""
+        for finding in findings:
+            self.stderr.write(f'{finding}\n')
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program.
+
+    :param argv: arguments without the program's name; sys.argv by default.
+    :returns: the exit code.
+    """
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    try:
+        return int(NovaVgpu().run(arguments))
+    except exception.VgpuError as exc:
+        sys.stderr.write(f'{exc}\n')
+        return 1

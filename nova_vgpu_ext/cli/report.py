@@ -1,0 +1,167 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""``nova-vgpu report``: make Placement say what this host offers."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from nova_vgpu_ext import exception
+from nova_vgpu_ext.cli.base import Command
+from nova_vgpu_ext.models import DesiredProvider, Finding, Severity
+from nova_vgpu_ext.plan import inventory
+
+if TYPE_CHECKING:
+    from nova_vgpu_ext.placement.client import PlacementClient
+    from nova_vgpu_ext.placement.reporter import Reporter
+    from nova_vgpu_ext.placement.tree import Tree
+
+
+class Report(Command):
+    """Report the vGPU inventories of this host to Placement.
+
+    Creates the missing providers of GPUs, sets inventories and this
+    project's traits, and removes providers of GPUs that are gone or not
+    configured, unless something is allocated on them. Each write is printed;
+    the last line sums up. The exit code is 1 where nova-compute would refuse
+    the configuration (nothing is written then), where a part of it does not
+    do what it says, or where an allocation is in the way.
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Add the options."""
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        parser.add_argument(
+            '--dry-run',
+            action='store_true',
+            help='print what would be written, and write nothing',
+        )
+        parser.add_argument(
+            '--watch',
+            metavar='SECONDS',
+            type=_seconds,
+            help='report again every so many seconds, until interrupted; a '
+            'cycle in which nothing changed costs one request',
+        )
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> int:
+        """Run one cycle, or one after the other."""
+        plan = self._plan()
+        if plan.is_fatal:
+            self.app.show_findings(plan.findings)
+            return 1
+        from nova_vgpu_ext.cli import placement
+
+        client = placement.client(self.app)
+        reporter = placement.reporter(self.app, client)
+        if parsed_args.watch is None:
+            return self._cycle(reporter, client, parsed_args.dry_run)
+        return self._watch(
+            reporter, client, parsed_args.dry_run, parsed_args.watch
+        )
+
+    def _plan(self, reported: Sequence[str] = ()) -> inventory.InventoryPlan:
+        return inventory.plan(
+            self.app.devices_config,
+            self.app.observe(),
+            self.app.node,
+            self.app.conf_value('vgpu', 'traits'),
+            reported,
+        )
+
+    def _cycle(
+        self, reporter: Reporter, client: PlacementClient, dry_run: bool
+    ) -> int:
+        """Report once.
+
+        :returns: 1 where something is not as the configuration says.
+        """
+        started = time.monotonic()
+        requests = client.requests
+        findings: tuple[Finding, ...] = ()
+
+        def planner(
+            tree: Tree,
+        ) -> tuple[tuple[DesiredProvider, ...], tuple[str, ...]]:
+            nonlocal findings
+            plan = self._plan(sorted(tree.with_inventory))
+            findings = plan.findings
+            if plan.is_fatal:
+                raise exception.FatalFindings(findings)
+            return plan.providers, plan.held
+
+        if dry_run:
+            result = reporter.dry_run(planner)
+            for action in result.actions:
+                self._print(action)
+        else:
+            result = reporter.run(planner, self._print)
+        findings += result.findings
+        self.app.show_findings(findings)
+        changes = _count(len(result.actions), 'change')
+        self._print(
+            f'{_count(result.providers, "provider")}, '
+            f'{changes}{" to make" if dry_run else ""}, '
+            f'{_count(client.requests - requests, "request")}, '
+            f'{time.monotonic() - started:.2f} s'
+        )
+        return int(any(f.severity is not Severity.WARNING for f in findings))
+
+    def _watch(
+        self,
+        reporter: Reporter,
+        client: PlacementClient,
+        dry_run: bool,
+        seconds: float,
+    ) -> int:
+        """Report until SIGINT or SIGTERM; a cycle that fails is not the end.
+
+        :returns: the exit code of the last cycle.
+        """
+        code = 0
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            while True:
+                try:
+                    code = self._cycle(reporter, client, dry_run)
+                except exception.VgpuError as exc:
+                    self.app.stderr.write(f'{exc}\n')
+                    code = 1
+                time.sleep(seconds)
+        except KeyboardInterrupt:
+            return code
+
+    def _print(self, line: Any) -> None:
+        self.app.stdout.write(f'{line}\n')
+        self.app.stdout.flush()
+
+
+def _count(number: int, noun: str) -> str:
+    return f'{number} {noun}' if number == 1 else f'{number} {noun}s'
+
+
+def _seconds(text: str) -> float:
+    """Parse the time between two cycles."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0
+    if not 1 <= seconds <= 86400:
+        raise argparse.ArgumentTypeError(
+            f'found {text!r}, expected seconds from 1 to 86400'
+        )
+    return seconds

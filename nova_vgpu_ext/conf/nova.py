@@ -1,0 +1,56 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""Options of other Nova sections on which a finding depends.
+
+They keep Nova's names, types and defaults (``nova/conf/compute.py``,
+``nova/conf/pci.py``).
+"""
+
+from __future__ import annotations
+
+from oslo_config import cfg
+
+opts: dict[str, list[cfg.Opt]] = {
+    'compute': [
+        cfg.IntOpt(
+            'resource_provider_association_refresh',
+            default=300,
+            min=0,
+            help="""
+How often, in seconds, nova-compute reads inventories, aggregates and traits of
+every provider of its host again. With hundreds of VFs this costs thousands of
+requests; 0 turns it off.
+""",
+        ),
+    ],
+    'pci': [
+        cfg.BoolOpt(
+            'report_in_placement',
+            default=False,
+            help="""
+Whether nova-compute reports PCI devices in Placement. Vendor-specific VFIO
+needs it.
+""",
+        ),
+    ],
+}
+
+
+def register_opts(conf: cfg.ConfigOpts) -> None:
+    """Register the options."""
+    for group, group_opts in opts.items():
+        conf.register_opts(group_opts, group=group)
+
+
+def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
+    """List the options for the configuration reference."""
+    return list(opts.items())

@@ -1,0 +1,173 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""Reading a compute node's providers, and remembering what was read.
+
+Each provider is remembered with its generation. The tree's list carries every
+generation, so one request tells what moved, and only that is read again.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
+
+from nova_vgpu_ext.models import ReportedProvider
+from nova_vgpu_ext.placement.client import PlacementClient
+from nova_vgpu_ext.plan import report
+
+#: From this many providers on that must be read, one request for what the
+#: whole tree says together pays off.
+_BULK = 4
+
+#: Classes of which a tree is likely to have a free unit, so that Placement
+#: describes it as an allocation candidate.
+_LIKELY_CLASSES = (report.VGPU, 'MEMORY_MB')
+
+_In = TypeVar('_In')
+_Out = TypeVar('_Out')
+
+
+@dataclasses.dataclass(frozen=True)
+class Tree:
+    """A compute node's providers in Placement at one moment."""
+
+    root: ReportedProvider
+    #: Those of its GPUs, by name.
+    gpus: dict[str, ReportedProvider]
+
+    @property
+    def with_inventory(self) -> frozenset[str]:
+        """The names of the GPU providers that have an inventory."""
+        return frozenset(n for n, p in self.gpus.items() if p.inventories)
+
+    @property
+    def size(self) -> int:
+        """How many providers there are, the root included."""
+        return 1 + len(self.gpus)
+
+
+class TreeReader:
+    """Reads one node's tree, cheaply the second time.
+
+    :param client: the way to Placement.
+    :param node: the compute node's name.
+    :param readers: how many reads are under way at once.
+    """
+
+    def __init__(
+        self, client: PlacementClient, node: str, readers: int
+    ) -> None:
+        self._client = client
+        self._node = node
+        self._readers = readers
+        self._root_uuid: str | None = None
+        self._seen: dict[str, ReportedProvider] = {}
+
+    def observe(self) -> Tree:
+        """Read the providers that moved since the last call.
+
+        :raises PlacementError: Placement cannot be read.
+        :raises NodeNotFound: it does not know the node.
+        """
+        listed: dict[str, ReportedProvider] = {}
+        if self._root_uuid is not None:
+            listed = self._list(self._root_uuid)
+        if self._root_uuid not in listed:
+            # The first call, or somebody deleted and remade the tree.
+            self._root_uuid = self._client.find_root(self._node)
+            listed = self._list(self._root_uuid)
+        self._seen = {
+            uuid: seen
+            for uuid, seen in self._seen.items()
+            if uuid in listed and seen.generation == listed[uuid].generation
+        }
+        moved = [p for u, p in listed.items() if u not in self._seen]
+        self._read(self._root_uuid, moved)
+        return self.tree()
+
+    def tree(self) -> Tree:
+        """Give what is known now, without a request."""
+        root = self._seen[self._root_uuid or '']
+        return Tree(
+            root, {p.name: p for p in self._seen.values() if p is not root}
+        )
+
+    def read_usage(self, providers: Iterable[ReportedProvider]) -> Tree:
+        """Read how much is allocated, where that is not known yet.
+
+        :param providers: some of the tree.
+        :returns: the tree, with ``used`` set on those.
+        """
+
+        def read(provider: ReportedProvider) -> ReportedProvider:
+            used = self._client.usages(provider.uuid)
+            return dataclasses.replace(provider, used=used)
+
+        unknown = [p for p in providers if p.used is None]
+        for provider in self._in_parallel(read, unknown):
+            self.remember(provider)
+        return self.tree()
+
+    def remember(self, provider: ReportedProvider) -> None:
+        """Take note of a provider as a write left it."""
+        self._seen[provider.uuid] = provider
+
+    def forget(self, provider: ReportedProvider) -> None:
+        """Take note that a provider is gone, or no longer known."""
+        self._seen.pop(provider.uuid, None)
+
+    def _list(self, root_uuid: str) -> dict[str, ReportedProvider]:
+        return {
+            p.uuid: p
+            for p in self._client.tree(root_uuid)
+            if p.uuid == root_uuid
+            or (
+                p.parent_uuid == root_uuid
+                and report.is_gpu_provider(p.name, self._node)
+            )
+        }
+
+    def _read(self, root_uuid: str, moved: Sequence[ReportedProvider]) -> None:
+        summaries: dict[str, tuple[frozenset[str], dict[str, int]]] = {}
+        if len(moved) >= _BULK:
+            for name in _LIKELY_CLASSES:
+                summaries = self._client.summaries(root_uuid, name)
+                if summaries:
+                    break
+
+        def read(provider: ReportedProvider) -> ReportedProvider:
+            uuid = provider.uuid
+            if uuid in summaries:
+                traits, used = summaries[uuid]
+            else:
+                traits, used = self._client.traits(uuid), None
+            return dataclasses.replace(
+                provider,
+                inventories=self._client.inventories(uuid),
+                traits=traits,
+                used=used,
+            )
+
+        for provider in self._in_parallel(read, moved):
+            self.remember(provider)
+
+    def _in_parallel(
+        self, function: Callable[[_In], _Out], items: Sequence[_In]
+    ) -> list[_Out]:
+        if len(items) < 2:
+            return [function(item) for item in items]
+        with concurrent.futures.ThreadPoolExecutor(
+            min(self._readers, len(items))
+        ) as pool:
+            return list(pool.map(function, items))

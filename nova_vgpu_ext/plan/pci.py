@@ -1,0 +1,174 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""Vendor-specific VFIO: the ``[pci]`` options, and what Nova reports of them.
+
+Such VFs are PCI devices to Nova. It tracks them in Placement from its
+``[pci] device_spec``: one inventory on the provider of the physical function,
+one unit for each VF. Source: ``nova/compute/pci_placement_translator.py``
+(Nova 34), which also refuses VFs of one card with different classes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+
+import os_resource_classes
+import os_traits
+
+from nova_vgpu_ext.models import (
+    DevicesConfig,
+    Finding,
+    Framework,
+    Gpu,
+    InventoryRecord,
+    Severity,
+    Snapshot,
+    VgpuType,
+    VirtualFunction,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class PciProvider:
+    """A card whose VFs Nova reports, and the options that make it so."""
+
+    #: ``<node>_0000:3B:00.0``: Nova writes the address in capitals.
+    name: str
+    resource_class: str
+    total: int
+    traits: frozenset[str]
+    #: The VFs by address, in order.
+    vfs: tuple[str, ...]
+    #: The product, for the alias; the type's id where it is not known.
+    product: str
+
+    @property
+    def record(self) -> InventoryRecord:
+        """The inventory; Placement's defaults complete what Nova sends."""
+        return InventoryRecord(total=self.total, max_unit=self.total)
+
+    @property
+    def device_specs(self) -> tuple[str, ...]:
+        """The values of ``[pci] device_spec``, one for each VF."""
+        return tuple(
+            json.dumps(
+                {
+                    'address': address,
+                    'resource_class': self.resource_class,
+                    'managed': 'no',
+                }
+            )
+            for address in self.vfs
+        )
+
+    @property
+    def alias(self) -> str:
+        """The value of ``[pci] alias``, the same on the API's side."""
+        return json.dumps(
+            {
+                'name': self.product.lower(),
+                'resource_class': self.resource_class,
+                'device_type': 'type-VF',
+            }
+        )
+
+
+def resource_class(vgpu_type: VgpuType) -> str:
+    """Name the class of a type: ``CUSTOM_NVIDIA_L40S_12Q``."""
+    name = vgpu_type.product or vgpu_type.id
+    return str(os_resource_classes.normalize_name(f'NVIDIA_{name}'))
+
+
+def plan(
+    config: DevicesConfig, snapshot: Snapshot, node: str
+) -> tuple[tuple[PciProvider, ...], list[Finding]]:
+    """Find what Nova's PCI tracking can report of this host.
+
+    :returns: a provider for each card on which a type is set, and the
+        findings. A card whose VFs have several types gives none.
+    """
+    providers = []
+    findings = []
+    for gpu in snapshot.gpus:
+        if gpu.framework is not Framework.VENDOR_VFIO:
+            continue
+        typed = [vf for vf in gpu.vfs if vf.current_type]
+        if len({vf.current_type for vf in typed}) > 1:
+            findings.append(_mixed(gpu, typed))
+        elif typed:
+            providers.append(_provider(gpu, typed, node))
+        else:
+            findings.append(_untyped(gpu))
+    if providers and not config.pci_in_placement:
+        findings.append(_not_reported(providers))
+    return tuple(providers), findings
+
+
+def lines(providers: tuple[PciProvider, ...]) -> Iterator[str]:
+    """Write the ``[pci]`` section of nova.conf for some cards."""
+    yield '[pci]'
+    yield 'report_in_placement = true'
+    for provider in providers:
+        for spec in provider.device_specs:
+            yield f'device_spec = {spec}'
+    for alias in dict.fromkeys(p.alias for p in providers):
+        yield f'alias = {alias}'
+
+
+def _provider(
+    gpu: Gpu, typed: list[VirtualFunction], node: str
+) -> PciProvider:
+    current = typed[0].current_type or ''
+    vgpu_type = typed[0].type(current) or VgpuType(current)
+    return PciProvider(
+        name=f'{node}_{gpu.address.upper()}',
+        resource_class=resource_class(vgpu_type),
+        total=len(typed),
+        traits=frozenset({os_traits.COMPUTE_MANAGED_PCI_DEVICE}),
+        vfs=tuple(vf.address for vf in typed),
+        product=vgpu_type.product or vgpu_type.id,
+    )
+
+
+def _mixed(gpu: Gpu, typed: list[VirtualFunction]) -> Finding:
+    kinds = sorted({str(vf.current_type) for vf in typed})
+    return Finding(
+        Severity.ERROR,
+        gpu.address,
+        f'virtual functions with the types {", ".join(kinds)}',
+        'one type on all virtual functions of a card',
+        'Nova refuses a card with several classes ([pci] device_spec): set '
+        'one type, or list only the VFs of one',
+    )
+
+
+def _untyped(gpu: Gpu) -> Finding:
+    return Finding(
+        Severity.WARNING,
+        gpu.address,
+        f'no type on any of its {len(gpu.vfs)} virtual functions',
+        'a type in nvidia/current_vgpu_type of those to be used',
+        'write the number of a type that nova-vgpu type list --gpu '
+        f'{gpu.address} shows',
+    )
+
+
+def _not_reported(providers: list[PciProvider]) -> Finding:
+    return Finding(
+        Severity.WARNING,
+        '[pci] report_in_placement',
+        f'false, with {len(providers)} card(s) of vendor-specific VFIO',
+        'true',
+        'nova-vgpu config pci prints the options that Nova needs',
+    )
