@@ -29,6 +29,9 @@ PCI_ADDRESS = re.compile(
     r'[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]', re.ASCII
 )
 
+#: A product at the end of a type's name: card, size and series.
+_PRODUCT = re.compile(r'\S+-[0-9]+(?P<series>[ABCQ])[A-Z0-9]*$', re.ASCII)
+
 #: The PCI vendor id of NVIDIA, as sysfs prints it, without ``0x``.
 NVIDIA_VENDOR_ID = '10de'
 
@@ -81,12 +84,13 @@ class VgpuType:
 
     @property
     def product(self) -> str | None:
-        """The last word of the name: ``V100DX-1Q``.
+        """The last word of an NVIDIA name: ``V100DX-1Q``.
 
-        Drivers prefix it with ``GRID`` (older) or ``NVIDIA`` (newer).
+        Drivers prefix it with ``GRID`` (older) or ``NVIDIA`` (newer). None
+        for a name that ends in no product, as of other drivers' types.
         """
-        words = (self.name or '').split()
-        return words[-1] if words else None
+        match = _PRODUCT.search(self.name or '')
+        return match[0] if match else None
 
     @property
     def series(self) -> str | None:
@@ -95,8 +99,8 @@ class VgpuType:
         It is the letter behind the size: ``Q`` of ``V100DX-1Q``, ``B`` of
         ``V100DX-2B4``, ``C`` of ``A100-1-5CME``.
         """
-        match = re.search(r'-[0-9]+([ABCQ])[A-Z0-9]*$', self.product or '')
-        return match[1] if match else None
+        match = _PRODUCT.search(self.name or '')
+        return match['series'] if match else None
 
 
 @dataclasses.dataclass(frozen=True)

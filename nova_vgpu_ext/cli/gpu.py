@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from nova_vgpu_ext import exception, models
-from nova_vgpu_ext.cli.base import Lister, ShowOne
+from nova_vgpu_ext.cli.base import Lister, ShowOne, cells
 
 
 class GpuList(Lister):
@@ -40,17 +40,19 @@ class GpuList(Lister):
             'mdevs',
         )
         return columns, (
-            (
-                gpu.address,
-                gpu.vendor_id,
-                gpu.device_id,
-                gpu.numa_node,
-                gpu.driver,
-                gpu.framework.value,
-                len(gpu.vfs),
-                gpu.total_vfs,
-                len(gpu.offered_types),
-                sum(len(device.mdevs) for device in gpu.devices),
+            cells(
+                (
+                    gpu.address,
+                    gpu.vendor_id,
+                    gpu.device_id,
+                    gpu.numa_node,
+                    gpu.driver,
+                    gpu.framework.value,
+                    len(gpu.vfs),
+                    gpu.total_vfs,
+                    len(gpu.offered_types),
+                    sum(len(device.mdevs) for device in gpu.devices),
+                )
             )
             for gpu in self.app.observe().gpus
         )
@@ -96,7 +98,7 @@ class GpuShow(ShowOne):
             shown['parameters'] = device.parameters
         shown['types'] = {t.id: t.available for t in types}
         shown['mdevs'] = [m.uuid for m in mdevs]
-        return tuple(shown), tuple(shown.values())
+        return tuple(shown), cells(shown.values())
 
 
 class TypeList(Lister):
@@ -130,6 +132,7 @@ class TypeList(Lister):
             ]
         columns = (
             'type',
+            'name',
             'product',
             'series',
             'frame_buffer_mib',
@@ -140,16 +143,19 @@ class TypeList(Lister):
             'gpus',
         )
         return columns, (
-            (
-                t.id,
-                t.product,
-                t.series,
-                t.frame_buffer_mib,
-                t.heads,
-                t.resolution,
-                t.maximum,
-                t.available,
-                sum(t.id in offered for offered in offers),
+            cells(
+                (
+                    t.id,
+                    t.name,
+                    t.product,
+                    t.series,
+                    t.frame_buffer_mib,
+                    t.heads,
+                    t.resolution,
+                    t.maximum,
+                    t.available,
+                    sum(t.id in offered for offered in offers),
+                )
             )
             for t in _sum_up(offers)
         )
@@ -162,13 +168,15 @@ class MdevList(Lister):
         """Read the host."""
         columns = ('uuid', 'type', 'product', 'gpu', 'guest', 'parameters')
         return columns, (
-            (
-                mdev.uuid,
-                mdev.type_id,
-                _product(device, mdev),
-                mdev.parent,
-                mdev.guest,
-                mdev.parameters,
+            cells(
+                (
+                    mdev.uuid,
+                    mdev.type_id,
+                    _product(device, mdev),
+                    mdev.parent,
+                    mdev.guest,
+                    mdev.parameters,
+                )
             )
             for device in self.app.observe().devices
             for mdev in device.mdevs

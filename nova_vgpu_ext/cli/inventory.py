@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from nova_vgpu_ext.cli.base import Lister
+from nova_vgpu_ext.cli.base import Lister, cells
 from nova_vgpu_ext.models import ReportedProvider
 from nova_vgpu_ext.plan import inventory
 
@@ -61,17 +61,19 @@ class InventoryList(Lister):
             'traits',
         )
         return columns, (
-            (
-                name,
-                resource_class,
-                record.total,
-                _used(reported.get(name), resource_class),
-                record.reserved,
-                record.min_unit,
-                record.max_unit,
-                record.step_size,
-                record.allocation_ratio,
-                sorted(traits),
+            cells(
+                (
+                    name,
+                    resource_class,
+                    record.total,
+                    _used(reported.get(name), resource_class),
+                    record.reserved,
+                    record.min_unit,
+                    record.max_unit,
+                    record.step_size,
+                    record.allocation_ratio,
+                    sorted(traits),
+                )
             )
             for name, resource_class, record, traits in rows
         )

@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import functools
 import logging
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -165,6 +166,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     :param argv: arguments without the program's name; sys.argv by default.
     :returns: the exit code.
     """
+    # Tables that are wider than the terminal are hard to read.
+    os.environ.setdefault('CLIFF_FIT_WIDTH', '1')
     arguments = sys.argv[1:] if argv is None else list(argv)
     try:
         return int(NovaVgpu().run(arguments))

@@ -13,7 +13,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import glob
+import os
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from oslo_config import cfg
@@ -40,6 +42,10 @@ def load(
     vgpu.register_opts(conf)
     devices.register_opts(conf)
     nova.register_opts(conf)
+    for name in config_dirs:
+        if os.path.exists(name) and not os.path.isdir(name):
+            # oslo.config would take it for a folder without files.
+            raise _file_error([name], 'a file, no folder', [name])
     args = [f'--config-file={name}' for name in config_files]
     args += [f'--config-dir={name}' for name in config_dirs]
     try:
@@ -61,11 +67,47 @@ def load(
     except cfg.ConfigDirNotFoundError as exc:
         raise _file_error([exc.config_dir], 'no such folder', args) from exc
     except cfg.ConfigFileParseError as exc:
-        reason = ' '.join(str(exc.msg).split())
+        raise _syntax_error(exc.config_file, exc.msg) from exc
+    except UnicodeDecodeError as exc:
+        names = [*(config_files or conf.default_config_files or ())]
+        for name in config_dirs or conf.default_config_dirs or ():
+            names += sorted(glob.glob(os.path.join(name, '*.conf')))
         raise exception.ConfigError(
-            exc.config_file, reason, 'an INI file', 'mend or remove the line'
+            _not_decodable(names),
+            'bytes that are no UTF-8 text',
+            'an INI file',
+            'give the right path, or mend the file',
         ) from exc
+    except OSError as exc:
+        found = (exc.strerror or str(exc)).lower()
+        raise _file_error([str(exc.filename)], found, args) from exc
     return conf
+
+
+def _syntax_error(name: str, message: str) -> exception.ConfigError:
+    """Take the parser's ``at nova.conf:3, reason: 'line'`` apart."""
+    reason = ' '.join(message.split())
+    number, comma, rest = reason.removeprefix(f'at {name}:').partition(', ')
+    where = f'{name}:{number}' if comma and number.isdigit() else name
+    return exception.ConfigError(
+        where,
+        rest if where != name else reason,
+        'an INI file',
+        'mend or remove the line',
+    )
+
+
+def _not_decodable(names: Iterable[str]) -> str:
+    """Find the file that stopped oslo.config, which does not say which."""
+    for name in names:
+        try:
+            with open(name, encoding='utf-8') as stream:
+                stream.read()
+        except UnicodeDecodeError:
+            return name
+        except OSError:
+            continue
+    return ', '.join(names)
 
 
 def _file_error(

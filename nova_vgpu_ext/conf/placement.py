@@ -39,11 +39,13 @@ def _adapter_opts() -> list[cfg.Opt]:
     return opts
 
 
-def _unsettable(name: str) -> cfg.Opt:
-    def nothing(_: object) -> None:
-        return None
+def _nothing(_: object) -> None:
+    """Parse any value as None."""
+    return
 
-    return cfg.Opt(name, type=nothing)  # type: ignore[arg-type]
+
+def _unsettable(name: str) -> cfg.Opt:
+    return cfg.Opt(name, type=_nothing)  # type: ignore[arg-type]
 
 
 def register_opts(conf: cfg.ConfigOpts) -> None:

@@ -34,6 +34,10 @@ from nova_vgpu_ext.plan import report
 #: write gets no answer.
 _ATTEMPTS = 5
 
+#: By how much a reshape moves a provider's generation: it sets inventories
+#: twice. Source: placement/objects/reshaper.py (Placement 16).
+_RESHAPE_STEPS = 2
+
 #: Gives the desired providers, and the beginnings of the names of those to
 #: leave as they are, for what Placement has.
 Planner: TypeAlias = Callable[
@@ -193,11 +197,7 @@ class Reporter:
         actions: Sequence[report.SetInventory],
         gpus: dict[str, ReportedProvider],
     ) -> bool:
-        """Set many inventories in one request, where that is allowed.
-
-        The answer does not tell the new generations, so the next cycle reads
-        these providers again.
-        """
+        """Set many inventories in one request, where that is allowed."""
         done = self._client.reshape(
             {
                 gpus[a.name].uuid: (
@@ -208,10 +208,16 @@ class Reporter:
             }
         )
         if done:
-            for action in actions:
-                self._reader.remember(
-                    dataclasses.replace(gpus[action.name], generation=-1)
-                )
+            self._reader.confirm(
+                [
+                    dataclasses.replace(
+                        gpus[a.name],
+                        inventories={a.resource_class: a.record},
+                        generation=gpus[a.name].generation + _RESHAPE_STEPS,
+                    )
+                    for a in actions
+                ]
+            )
         return done
 
 

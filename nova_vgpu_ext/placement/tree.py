@@ -42,6 +42,7 @@ _Out = TypeVar('_Out')
 class Tree:
     """A compute node's providers in Placement at one moment."""
 
+    #: Its inventories only; nothing else of it matters here.
     root: ReportedProvider
     #: Those of its GPUs, by name.
     gpus: dict[str, ReportedProvider]
@@ -123,6 +124,22 @@ class TreeReader:
         """Take note of a provider as a write left it."""
         self._seen[provider.uuid] = provider
 
+    def confirm(self, written: Sequence[ReportedProvider]) -> None:
+        """Take note of writes whose answer did not tell the generation.
+
+        One request lists the generations; a provider that has not the one
+        expected was written by somebody else too, and is read again later.
+
+        :param written: as they are if nothing else was written.
+        """
+        listed = self._list(self.tree().root.uuid)
+        for provider in written:
+            now = listed.get(provider.uuid)
+            if now and now.generation == provider.generation:
+                self.remember(provider)
+            else:
+                self.forget(provider)
+
     def forget(self, provider: ReportedProvider) -> None:
         """Take note that a provider is gone, or no longer known."""
         self._seen.pop(provider.uuid, None)
@@ -134,7 +151,7 @@ class TreeReader:
             if p.uuid == root_uuid
             or (
                 p.parent_uuid == root_uuid
-                and report.is_gpu_provider(p.name, self._node)
+                and report.may_be_gpu(p.name, self._node)
             )
         }
 
@@ -148,10 +165,12 @@ class TreeReader:
 
         def read(provider: ReportedProvider) -> ReportedProvider:
             uuid = provider.uuid
+            traits: frozenset[str] = frozenset()
+            used: dict[str, int] | None = None
             if uuid in summaries:
                 traits, used = summaries[uuid]
-            else:
-                traits, used = self._client.traits(uuid), None
+            elif uuid != root_uuid:
+                traits = self._client.traits(uuid)
             return dataclasses.replace(
                 provider,
                 inventories=self._client.inventories(uuid),

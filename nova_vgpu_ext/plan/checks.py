@@ -256,6 +256,8 @@ def _default(type_map: TypeMap, snapshot: Snapshot) -> Iterator[Finding]:
     if default is None:
         return
     for gpu in snapshot.gpus:
+        if gpu.framework is not Framework.MDEV:
+            continue
         left = [
             d
             for d in gpu.devices

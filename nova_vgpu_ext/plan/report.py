@@ -26,10 +26,14 @@ from nova_vgpu_ext.models import (
 )
 from nova_vgpu_ext.plan import traits
 
-#: How Nova names the device at the end of a GPU's provider: libvirt's name
-#: of a PCI device, or of mtty, the one virtual parent that libvirt knows.
-_DEVICE_NAME = re.compile(
-    r'(pci_[0-9a-f]{4}_[0-9a-f]{2}_[0-9a-f]{2}_[0-7]|mtty_mtty)', re.ASCII
+#: The end of a GPU's provider is libvirt's name of the device; the names of
+#: other services' children have a colon or a space there.
+_DEVICE_NAME = re.compile('[A-Za-z0-9_-]+', re.ASCII)
+
+#: What certainly is the name of a GPU: a PCI device, or mtty, the one virtual
+#: parent that libvirt knows.
+_GPU_NAME = re.compile(
+    r'_(pci_[0-9a-f]{4}_[0-9a-f]{2}_[0-9a-f]{2}_[0-7]|mtty_mtty)$', re.ASCII
 )
 
 #: Set by the service that owns a provider; Nova marks its own since 34.
@@ -108,8 +112,8 @@ class Changes:
     findings: tuple[Finding, ...] = ()
 
 
-def is_gpu_provider(name: str, node: str) -> bool:
-    """Tell whether a provider is named as Nova names those of GPUs."""
+def may_be_gpu(name: str, node: str) -> bool:
+    """Tell whether a child of a node is named as Nova names those of GPUs."""
     prefix = f'{node}_'
     return name.startswith(prefix) and bool(
         _DEVICE_NAME.fullmatch(name, len(prefix))
@@ -184,9 +188,11 @@ def changes(
 
 
 def _removable(has: ReportedProvider) -> bool:
-    """Tell whether everything on a provider is Nova's or ours."""
-    return not any(_OWNER.match(t) for t in has.traits) and all(
-        c == VGPU or c.startswith('CUSTOM_') for c in has.inventories
+    """Tell whether a provider is a GPU's, and all of it Nova's or ours."""
+    return (
+        _GPU_NAME.search(has.name) is not None
+        and not any(_OWNER.match(t) for t in has.traits)
+        and all(c == VGPU or c.startswith('CUSTOM_') for c in has.inventories)
     )
 
 
