@@ -60,6 +60,9 @@ class FormattedLogs(fixtures.Fixture):
         self.addCleanup(logger.removeHandler, self._handler)
         logger.setLevel(logging.DEBUG)
         logger.addHandler(self._handler)
+        # A service that a test runs may have made the root print all this.
+        self.addCleanup(setattr, logger, 'propagate', logger.propagate)
+        logger.propagate = False
 
     @property
     def lines(self) -> list[str]:

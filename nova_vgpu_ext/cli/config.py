@@ -17,7 +17,6 @@ import argparse
 from typing import Any
 
 from nova_vgpu_ext.cli.base import Command, Lister
-from nova_vgpu_ext.plan import inventory, pci
 
 
 class ConfigCheck(Lister):
@@ -33,6 +32,8 @@ class ConfigCheck(Lister):
 
     def take_action(self, parsed_args: argparse.Namespace) -> Any:
         """Plan, and show what the plan found."""
+        from nova_vgpu_ext.plan import inventory
+
         findings = inventory.plan(
             self.app.devices_config,
             self.app.observe(),
@@ -64,6 +65,8 @@ class ConfigPci(Command):
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         """Print the section for the types that are set now."""
+        from nova_vgpu_ext.plan import pci
+
         providers, findings = pci.plan(
             self.app.devices_config, self.app.observe(), self.app.node
         )

@@ -18,7 +18,6 @@ from typing import Any
 
 from nova_vgpu_ext.cli.base import Lister, cells
 from nova_vgpu_ext.models import ReportedProvider
-from nova_vgpu_ext.plan import inventory
 
 
 class InventoryList(Lister):
@@ -34,6 +33,8 @@ class InventoryList(Lister):
 
     def take_action(self, parsed_args: argparse.Namespace) -> Any:
         """Plan, and show the plan's providers."""
+        from nova_vgpu_ext.plan import inventory
+
         reported = self._reported()
         plan = inventory.plan(
             self.app.devices_config,

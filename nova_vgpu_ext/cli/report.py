@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, Any
 from nova_vgpu_ext import exception
 from nova_vgpu_ext.cli.base import Command
 from nova_vgpu_ext.models import DesiredProvider, Finding, Severity
-from nova_vgpu_ext.plan import inventory
 
 if TYPE_CHECKING:
     from nova_vgpu_ext.placement.client import PlacementClient
     from nova_vgpu_ext.placement.reporter import Reporter
     from nova_vgpu_ext.placement.tree import Tree
+    from nova_vgpu_ext.plan import inventory
 
 
 class Report(Command):
@@ -75,6 +75,8 @@ class Report(Command):
         )
 
     def _plan(self, reported: Sequence[str] = ()) -> inventory.InventoryPlan:
+        from nova_vgpu_ext.plan import inventory
+
         return inventory.plan(
             self.app.devices_config,
             self.app.observe(),

@@ -23,6 +23,13 @@ from oslo_config import cfg
 from nova_vgpu_ext import exception, models
 from nova_vgpu_ext.conf import devices, nova, vgpu
 
+#: A value that is not of its type, or whose ``$name`` is no option.
+_BAD_VALUE = (
+    cfg.ConfigFileValueError,
+    cfg.NoSuchOptError,
+    cfg.TemplateSubstitutionError,
+)
+
 #: ``[vgpu_<type>]`` is read for ``device_addresses`` alone.
 _NOT_IN_OLD_SECTIONS = ('mdev_class', 'max_instances')
 
@@ -141,7 +148,7 @@ def value(conf: cfg.ConfigOpts, group: str, name: str) -> Any:
     """
     try:
         return conf[group][name]
-    except cfg.ConfigFileValueError as exc:
+    except _BAD_VALUE as exc:
         raise exception.ConfigError(
             f'[{group}] {name}',
             _written_value(conf, group, name),
@@ -173,6 +180,7 @@ def devices_config(conf: cfg.ConfigOpts) -> models.DevicesConfig:
 
 
 _EXPECTED = {
+    'device_addresses': 'a list of addresses',
     'mdev_class': 'VGPU, or CUSTOM_ with capital letters, digits and _',
     'max_instances': 'a whole number from 1',
 }
@@ -184,10 +192,10 @@ def _type_config(
     devices.register_mdev_opts(conf, type_id)
     group = devices.mdev_group(type_id)
     values: dict[str, Any] = {}
-    for name in ('mdev_class', 'max_instances'):
+    for name in _EXPECTED:
         try:
             values[name] = conf[group][name]
-        except cfg.ConfigFileValueError:
+        except _BAD_VALUE:
             invalid.append(
                 models.Finding(
                     models.Severity.FATAL,
@@ -198,7 +206,7 @@ def _type_config(
                 )
             )
     return models.TypeConfig(
-        type_id, tuple(conf[group].device_addresses), **values
+        type_id, tuple(values.pop('device_addresses', ())), **values
     )
 
 
@@ -213,7 +221,10 @@ def _written_value(conf: cfg.ConfigOpts, group: str, name: str) -> str:
         default_config_files=conf.config_file,
         default_config_dirs=conf.config_dir,
     )
-    return repr(text[group][name])
+    try:
+        return repr(text[group][name])
+    except _BAD_VALUE:
+        return 'a $ that names no option (write $$ for the sign itself)'
 
 
 def _unused_sections(

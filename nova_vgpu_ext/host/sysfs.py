@@ -63,12 +63,16 @@ class Sysfs:
         """What could not be used so far, in the order of the paths."""
         return tuple(self._problems[path] for path in sorted(self._problems))
 
+    def noted(self, path: str) -> bool:
+        """Whether a file is there but could not be used."""
+        return os.path.join(self.root, path) in self._problems
+
     def note(self, path: str, found: str, expected: str) -> None:
         """Note that a file could not be used; the first note stays."""
         full = os.path.join(self.root, path)
         if full not in self._problems:
             problem = models.ReadProblem(full, found, expected)
-            LOG.warning('Left out: %s', problem)
+            LOG.info('Left out: %s', problem)
             self._problems[full] = problem
 
     def text(self, path: str) -> str | None:
@@ -111,32 +115,26 @@ class Sysfs:
             self._translate(path, e, 'a readable directory')
             return []
 
-    def exists(self, path: str) -> bool:
-        """Whether there is anything at a path."""
-        try:
-            return self._is_inside(path) and self._exists(path)
-        except OSError as e:
-            self._translate(path, e, 'a readable directory')
-            return False
-
     def link_name(self, path: str) -> str | None:
         """Give the last part of a link's target; None if absent."""
-        try:
-            target = self._link(path) if self._is_inside(path) else ''
-        except OSError as e:
-            self._translate(path, e, 'a link')
-            return None
-        return os.path.basename(target) or None
+        return os.path.basename(self._target(path) or '') or None
 
     def link_path(self, path: str) -> str | None:
         """Give a link's target relative to the root; None if absent."""
-        if self.link_name(path) is None:
+        if self._target(path) is None:
             return None
         target = os.path.realpath(os.path.join(self.root, path))
         if os.path.commonpath([target, self.root]) != self.root:
             self.note(path, f'a link to {target}', f'one below {self.root}')
             return None
         return os.path.relpath(target, self.root)
+
+    def _target(self, path: str) -> str | None:
+        try:
+            return self._link(path) if self._is_inside(path) else None
+        except OSError as e:
+            self._translate(path, e, 'a link')
+            return None
 
     def _translate(self, path: str, error: OSError, expected: str) -> None:
         if error.errno in _VANISHED:
@@ -180,6 +178,3 @@ class Sysfs:
 
     def _link(self, path: str) -> str:
         return os.readlink(os.path.join(self.root, path))
-
-    def _exists(self, path: str) -> bool:
-        return os.path.lexists(os.path.join(self.root, path))

@@ -77,9 +77,12 @@ def adapter_from_conf(conf: cfg.ConfigOpts) -> Any:
         session = loading.load_session_from_conf_options(
             conf, group, auth=auth
         )
-        return connection.Connection(
+        cloud = connection.Connection(
             session=session, oslo_conf=conf, service_types=['placement']
-        ).placement
+        )
+        for attempt in _read_attempts():
+            with attempt:
+                return _discover(cloud)
     except (
         ksa_exc.AuthPluginException,
         ksa_exc.OptionError,
@@ -91,6 +94,25 @@ def adapter_from_conf(conf: cfg.ConfigOpts) -> Any:
             'a complete set of authentication options',
             'compare with the [placement] section of nova-compute',
         ) from exc
+    except (ksa_exc.ClientException, sdk_exc.SDKException) as exc:
+        raise _translate(exc, '[placement]') from exc
+    raise AssertionError('tenacity ends with a result or an error')
+
+
+def _read_attempts() -> tenacity.Retrying:
+    """Repeat what only reads while there is no good answer."""
+    return tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(exception.PlacementUnavailable),
+        stop=tenacity.stop_after_attempt(_READ_ATTEMPTS),
+        wait=tenacity.wait_exponential_jitter(initial=0.2, max=2),
+        reraise=True,
+    )
+
+
+def _discover(cloud: Any) -> Any:
+    """Let openstacksdk authenticate and look for Placement."""
+    try:
+        return cloud.placement
     except (ksa_exc.ClientException, sdk_exc.SDKException) as exc:
         raise _translate(exc, '[placement]') from exc
 
@@ -123,6 +145,20 @@ def _translate(error: Exception, url: str) -> exception.PlacementError:
             f'no endpoint of Placement: {text}',
             'check region_name, valid_interfaces and endpoint_override in '
             '[placement], and openstack endpoint list',
+        )
+    if isinstance(error, ksa_exc.DiscoveryFailure):
+        return exception.PlacementUnavailable(
+            url,
+            f"no answer of Placement's API: {text}",
+            "see Placement's log, and check endpoint_override and auth_url "
+            'in [placement]',
+        )
+    if isinstance(error, ksa_exc.HttpServerError):
+        return exception.PlacementUnavailable(
+            url,
+            f'no good answer: {text}',
+            "see Keystone's and Placement's logs; the next run repairs what "
+            'is left',
         )
     if isinstance(error, (ksa_exc.ConnectionError, requests.RequestException)):
         return exception.PlacementUnavailable(
@@ -351,14 +387,7 @@ class PlacementClient:
     def _get(
         self, path: str, query: Mapping[str, str] | None = None
     ) -> dict[str, Any]:
-        for attempt in tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(
-                exception.PlacementUnavailable
-            ),
-            stop=tenacity.stop_after_attempt(_READ_ATTEMPTS),
-            wait=tenacity.wait_exponential_jitter(initial=0.2, max=2),
-            reraise=True,
-        ):
+        for attempt in _read_attempts():
             with attempt:
                 response = self._send('GET', path, params=query)
                 if response.status_code != 200:

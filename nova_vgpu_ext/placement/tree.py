@@ -89,7 +89,7 @@ class TreeReader:
             self._root_uuid = self._client.find_root(self._node)
             listed = self._list(self._root_uuid)
         self._seen = {
-            uuid: seen
+            uuid: _still_true(seen)
             for uuid, seen in self._seen.items()
             if uuid in listed and seen.generation == listed[uuid].generation
         }
@@ -190,3 +190,14 @@ class TreeReader:
             min(self._readers, len(items))
         ) as pool:
             return list(pool.map(function, items))
+
+
+def _still_true(seen: ReportedProvider) -> ReportedProvider:
+    """Drop what may have changed although the generation has not.
+
+    Placement moves it when something is allocated, but not when a consumer
+    goes.
+    """
+    if seen.used is None or not any(seen.used.values()):
+        return seen
+    return dataclasses.replace(seen, used=None)

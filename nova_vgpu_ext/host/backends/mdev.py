@@ -94,10 +94,9 @@ class MdevBackend(base.Backend):
     def _type(
         self, path: str, gpu: str, type_id: str
     ) -> models.VgpuType | None:
-        available = self._sysfs.number(f'{path}/available_instances')
-        if available is None and not self._sysfs.exists(
-            f'{path}/available_instances'
-        ):
+        count = f'{path}/available_instances'
+        available = self._sysfs.number(count)
+        if available is None and not self._sysfs.noted(count):
             return None
         known = self._known.get((gpu, type_id))
         if known is None:

@@ -48,7 +48,7 @@ class VendorVfioBackend(base.Backend):
             if (
                 current is None
                 and creatable is None
-                and not self._sysfs.exists(f'{folder}/current_vgpu_type')
+                and not self._sysfs.noted(f'{folder}/current_vgpu_type')
             ):
                 continue
             listed[vf] = (
