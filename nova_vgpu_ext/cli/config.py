@@ -67,9 +67,7 @@ class ConfigPci(Command):
         """Print the section for the types that are set now."""
         from nova_vgpu_ext.plan import pci
 
-        providers, findings = pci.plan(
-            self.app.devices_config, self.app.observe(), self.app.node
-        )
+        providers, findings = pci.plan(self.app.observe(), self.app.node)
         self.app.show_findings(findings)
         if not providers:
             self.app.stderr.write(

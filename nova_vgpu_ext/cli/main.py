@@ -77,7 +77,7 @@ class NovaVgpu(App):
             metavar='DIR',
             action='append',
             default=[],
-            help='folder whose *.conf files are read after those files; may '
+            help='folder of .conf files that are read after those files; may '
             'be repeated',
         )
         parser.add_argument(

@@ -18,7 +18,7 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from oslo_config import cfg
+from oslo_config import cfg, types
 
 from nova_vgpu_ext import exception, models
 from nova_vgpu_ext.conf import devices, nova, vgpu
@@ -74,7 +74,7 @@ def load(
     except cfg.ConfigDirNotFoundError as exc:
         raise _file_error([exc.config_dir], 'no such folder', args) from exc
     except cfg.ConfigFileParseError as exc:
-        raise _syntax_error(exc.config_file, exc.msg) from exc
+        raise _syntax_error(exc.config_file, exc.msg or '') from exc
     except UnicodeDecodeError as exc:
         names = [*(config_files or conf.default_config_files or ())]
         for name in config_dirs or conf.default_config_dirs or ():
@@ -152,8 +152,24 @@ def value(conf: cfg.ConfigOpts, group: str, name: str) -> Any:
         raise exception.ConfigError(
             f'[{group}] {name}',
             _written_value(conf, group, name),
-            str(exc).rpartition('is not valid: ')[2],
+            _expected(group, name),
+            'mend or remove the line',
         ) from exc
+
+
+def _expected(group: str, name: str) -> str:
+    """Say in words which values an option takes."""
+    known = {'vgpu': vgpu.opts, 'devices': devices.opts, **nova.opts}
+    kind = next((o.type for o in known[group] if o.dest == name), None)
+    if isinstance(kind, types.Integer):
+        upper = '' if kind.max is None else f' to {kind.max}'
+        return f'a whole number from {kind.min}{upper}'
+    if isinstance(kind, types.Boolean):
+        return 'true or false'
+    if isinstance(kind, types.List):
+        choices = getattr(kind.item_type, 'choices', None) or ()
+        return 'some of ' + ', '.join(choices)
+    return 'another value'
 
 
 def devices_config(conf: cfg.ConfigOpts) -> models.DevicesConfig:

@@ -77,25 +77,15 @@ def adapter_from_conf(conf: cfg.ConfigOpts) -> Any:
         session = loading.load_session_from_conf_options(
             conf, group, auth=auth
         )
-        cloud = connection.Connection(
-            session=session, oslo_conf=conf, service_types=['placement']
-        )
         for attempt in _read_attempts():
             with attempt:
-                return _discover(cloud)
+                return _discover(session, conf)
     except (
         ksa_exc.AuthPluginException,
         ksa_exc.OptionError,
         cfg.ConfigFileValueError,
     ) as exc:
-        raise exception.ConfigError(
-            '[placement]',
-            _one_line(exc),
-            'a complete set of authentication options',
-            'compare with the [placement] section of nova-compute',
-        ) from exc
-    except (ksa_exc.ClientException, sdk_exc.SDKException) as exc:
-        raise _translate(exc, '[placement]') from exc
+        raise _incomplete(exc) from exc
     raise AssertionError('tenacity ends with a result or an error')
 
 
@@ -109,12 +99,47 @@ def _read_attempts() -> tenacity.Retrying:
     )
 
 
-def _discover(cloud: Any) -> Any:
-    """Let openstacksdk authenticate and look for Placement."""
+def _discover(session: Any, conf: cfg.ConfigOpts) -> Any:
+    """Authenticate, and let openstacksdk look for Placement.
+
+    openstacksdk alone would take a failed authentication for a catalogue
+    without Placement.
+    """
+    _authenticate(session)
     try:
-        return cloud.placement
+        cloud = connection.Connection(
+            session=session, oslo_conf=conf, service_types=['placement']
+        )
+        proxy = cloud.placement
     except (ksa_exc.ClientException, sdk_exc.SDKException) as exc:
         raise _translate(exc, '[placement]') from exc
+    return proxy
+
+
+def _authenticate(session: Any) -> None:
+    try:
+        session.get_auth_headers()
+    except ksa_exc.CatalogException as exc:
+        raise exception.ConfigError(
+            '[placement] auth_url',
+            repr(session.auth.auth_url),
+            "Keystone's URL, such as http://controller:5000/v3",
+            'compare with the [placement] section of nova-compute',
+        ) from exc
+    except ksa_exc.ClientException as exc:
+        raise _translate(exc, '[placement]') from exc
+    except Exception as exc:
+        # Plugins say in many ways that they lack an option.
+        raise _incomplete(exc) from exc
+
+
+def _incomplete(error: Exception) -> exception.ConfigError:
+    return exception.ConfigError(
+        '[placement]',
+        _one_line(error),
+        'a complete set of authentication options',
+        'compare with the [placement] section of nova-compute',
+    )
 
 
 def _one_line(error: object) -> str:

@@ -100,7 +100,7 @@ class Reporter:
         ):
             with attempt:
                 changes = self._changes(planner)
-                done.extend(self._apply(changes.actions, on_action))
+                done.extend(self._apply(changes, on_action))
         return self._result(done, changes.findings)
 
     def _changes(self, planner: Planner) -> report.Changes:
@@ -119,36 +119,31 @@ class Reporter:
         return Result(size, tuple(actions), tuple(findings))
 
     def _apply(
-        self, actions: Sequence[report.Action], on_action: OnAction
+        self, changes: report.Changes, on_action: OnAction
     ) -> Iterator[report.Action]:
-        """Write, and yield each action once it is done.
-
-        Inventories go last, so that a GPU can be asked for only once its
-        traits are there.
-        """
+        """Write, and yield each action once it is done."""
         self._client.ensure_traits(
             {
                 trait
-                for action in actions
+                for action in changes.providers
                 if isinstance(action, report.SetTraits)
                 for trait in action.add
             }
         )
-        inventories = []
-        for action in actions:
-            if isinstance(action, report.SetInventory):
-                inventories.append(action)
-                continue
+        for action in changes.providers:
             on_action(action)
             self._apply_one(action)
             yield action
-        yield from self._apply_inventories(inventories, on_action)
+        yield from self._apply_inventories(changes.inventories, on_action)
+        for deletion in changes.deletions:
+            on_action(deletion)
+            has = self._reader.tree().gpus[deletion.name]
+            self._client.delete_provider(has.uuid)
+            self._reader.forget(has)
+            yield deletion
 
     def _apply_one(
-        self,
-        action: report.CreateProvider
-        | report.SetTraits
-        | report.DeleteProvider,
+        self, action: report.CreateProvider | report.SetTraits
     ) -> None:
         tree = self._reader.tree()
         if isinstance(action, report.CreateProvider):
@@ -157,10 +152,6 @@ class Reporter:
             )
             return
         has = tree.gpus[action.name]
-        if isinstance(action, report.DeleteProvider):
-            self._client.delete_provider(has.uuid)
-            self._reader.forget(has)
-            return
         traits = (has.traits | action.add) - action.remove
         generation = self._client.set_traits(has.uuid, has.generation, traits)
         self._reader.remember(

@@ -17,7 +17,7 @@ a configuration, it is found here before nova-compute is restarted.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from nova_vgpu_ext.models import (
     DevicesConfig,
@@ -78,6 +78,21 @@ def _no_types_remedy(gpu: Gpu) -> str:
     )
 
 
+def pci_tracking(config: DevicesConfig, cards: int) -> Iterator[Finding]:
+    """Check that Nova reports cards with vendor-specific VFIO.
+
+    :param cards: how many cards have a type set.
+    """
+    if cards and not config.pci_in_placement:
+        yield Finding(
+            Severity.WARNING,
+            '[pci] report_in_placement',
+            f'false, with {cards} card(s) of vendor-specific VFIO',
+            'true',
+            'nova-vgpu config pci prints the options that Nova needs',
+        )
+
+
 def unlisted_virtual_parents(
     type_map: TypeMap, snapshot: Snapshot
 ) -> Iterator[Finding]:
@@ -113,15 +128,16 @@ def configuration(
     if not config.types:
         yield from _nothing_enabled(snapshot)
         return
-    yield from _unoffered_types(type_map, snapshot)
+    offered = _offered_types(snapshot)
+    yield from _unoffered_types(type_map, offered)
     for address, type_config in type_map.by_address.items():
-        finding = _address(address, type_config, snapshot)
+        finding = _address(address, type_config, snapshot, offered)
         if finding:
             yield finding
-    yield from _default(type_map, snapshot)
+    yield from _default(type_map, snapshot, offered)
     for device in snapshot.mdev_parents:
         yield from _other_mdevs(type_map, device)
-        yield from _cap(type_map, device, totals)
+    yield from _caps(type_map, snapshot, totals)
     yield from _refresh(config, totals)
 
 
@@ -173,15 +189,20 @@ def _nothing_enabled(snapshot: Snapshot) -> Iterator[Finding]:
         )
 
 
-def _unoffered_types(
-    type_map: TypeMap, snapshot: Snapshot
-) -> Iterator[Finding]:
+def _offered_types(snapshot: Snapshot) -> tuple[str, ...]:
+    """Name the types that any GPU of the host offers."""
     offered = {
         type_id: None
         for gpu in snapshot.gpus
         if gpu.framework is Framework.MDEV
         for type_id in gpu.offered_types
     }
+    return tuple(offered)
+
+
+def _unoffered_types(
+    type_map: TypeMap, offered: Collection[str]
+) -> Iterator[Finding]:
     for type_id in sorted(type_map.enabled - set(offered)):
         yield Finding(
             Severity.ERROR,
@@ -193,7 +214,10 @@ def _unoffered_types(
 
 
 def _address(
-    address: str, type_config: TypeConfig, snapshot: Snapshot
+    address: str,
+    type_config: TypeConfig,
+    snapshot: Snapshot,
+    offered_types: Collection[str],
 ) -> Finding | None:
     found = expected = None
     remedy = 'nova-vgpu gpu list shows the addresses'
@@ -204,6 +228,8 @@ def _address(
         expected = 'the address as the kernel writes it'
         remedy = f'write {_canonical(address)}'
     elif device is not None and device.type(type_config.id) is None:
+        if type_config.id not in offered_types:
+            return None  # There is a finding for the type itself.
         if device.types:
             offered = ', '.join(t.id for t in device.types)
             found = f'{address}, which does not offer {type_config.id}'
@@ -250,10 +276,12 @@ def _kind(class_id: str) -> str:
     return _KINDS.get(class_id[:2], 'no GPU')
 
 
-def _default(type_map: TypeMap, snapshot: Snapshot) -> Iterator[Finding]:
+def _default(
+    type_map: TypeMap, snapshot: Snapshot, offered_types: Collection[str]
+) -> Iterator[Finding]:
     """Find GPUs that the default type is meant for but that lack it."""
     default = type_map.default
-    if default is None:
+    if default is None or default.id not in offered_types:
         return
     for gpu in snapshot.gpus:
         if gpu.framework is not Framework.MDEV:
@@ -292,27 +320,45 @@ def _other_mdevs(type_map: TypeMap, device: VgpuDevice) -> Iterator[Finding]:
         )
 
 
-def _cap(
-    type_map: TypeMap, device: VgpuDevice, totals: Mapping[str, int]
+def _caps(
+    type_map: TypeMap, snapshot: Snapshot, totals: Mapping[str, int]
 ) -> Iterator[Finding]:
-    config = type_map.type_of(device.address)
-    if (
-        config is None
-        or not config.max_instances
-        or isinstance(device, VirtualFunction)
-    ):
-        return
-    offered = device.type(config.id)
-    if offered is None:
-        return
-    taken_away = not totals.get(device.address) and offered.available > 0
-    yield Finding(
-        Severity.ERROR if taken_away else Severity.WARNING,
+    """Find limits on GPUs without virtual functions, one for each type."""
+    limited: dict[TypeConfig, list[VgpuDevice]] = {}
+    for device in snapshot.mdev_parents:
+        config = type_map.type_of(device.address)
+        if (
+            config is not None
+            and config.max_instances
+            and not isinstance(device, VirtualFunction)
+            and device.type(config.id)
+        ):
+            limited.setdefault(config, []).append(device)
+    for config, devices in limited.items():
+        yield _cap(config, devices, totals)
+
+
+def _cap(
+    config: TypeConfig, devices: list[VgpuDevice], totals: Mapping[str, int]
+) -> Finding:
+    def more(device: VgpuDevice) -> int:
+        offered = device.type(config.id)
+        return offered.available if offered else 0
+
+    without = [d for d in devices if not totals.get(d.address) and more(d)]
+    first = (without or devices)[0]
+    found = str(config.max_instances)
+    if without:
+        others = len(without) - 1
+        found += f', so that {first.address} gets no vGPU'
+        if others:
+            found += f', nor do {others} more'
+    return Finding(
+        Severity.ERROR if without else Severity.WARNING,
         f'[mdev_{config.id}] max_instances',
-        f'{config.max_instances}'
-        + (f', so that {device.address} gets no vGPU' if taken_away else ''),
-        f'no limit on a GPU without virtual functions; {device.address} can '
-        f'have {offered.available} more',
+        found,
+        f'no limit on GPUs without virtual functions; {first.address} can '
+        f'have {more(first)} more',
         'remove it: Nova leaves out each GPU that would pass the limit',
     )
 

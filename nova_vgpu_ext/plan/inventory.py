@@ -87,8 +87,9 @@ def plan(
     """
     type_map, findings = types.resolve(config, snapshot)
     findings += checks.host(snapshot)
-    pci_providers, pci_findings = pci.plan(config, snapshot, node)
+    pci_providers, pci_findings = pci.plan(snapshot, node)
     findings += pci_findings
+    findings += checks.pci_tracking(config, len(pci_providers))
     if config.types:
         findings += checks.unlisted_virtual_parents(type_map, snapshot)
     if any(f.severity is Severity.FATAL for f in findings):

@@ -27,7 +27,6 @@ import os_resource_classes
 import os_traits
 
 from nova_vgpu_ext.models import (
-    DevicesConfig,
     Finding,
     Framework,
     Gpu,
@@ -91,7 +90,7 @@ def resource_class(vgpu_type: VgpuType) -> str:
 
 
 def plan(
-    config: DevicesConfig, snapshot: Snapshot, node: str
+    snapshot: Snapshot, node: str
 ) -> tuple[tuple[PciProvider, ...], list[Finding]]:
     """Find what Nova's PCI tracking can report of this host.
 
@@ -110,8 +109,6 @@ def plan(
             providers.append(_provider(gpu, typed, node))
         else:
             findings.append(_untyped(gpu))
-    if providers and not config.pci_in_placement:
-        findings.append(_not_reported(providers))
     return tuple(providers), findings
 
 
@@ -161,14 +158,4 @@ def _untyped(gpu: Gpu) -> Finding:
         'a type in nvidia/current_vgpu_type of those to be used',
         'write the number of a type that nova-vgpu type list --gpu '
         f'{gpu.address} shows',
-    )
-
-
-def _not_reported(providers: list[PciProvider]) -> Finding:
-    return Finding(
-        Severity.WARNING,
-        '[pci] report_in_placement',
-        f'false, with {len(providers)} card(s) of vendor-specific VFIO',
-        'true',
-        'nova-vgpu config pci prints the options that Nova needs',
     )

@@ -105,11 +105,22 @@ Action = CreateProvider | SetTraits | SetInventory | DeleteProvider
 
 @dataclasses.dataclass(frozen=True)
 class Changes:
-    """The writes that bring Placement in line, in order."""
+    """The writes that bring Placement in line.
 
-    actions: tuple[Action, ...] = ()
+    Inventories come after everything else that makes a provider, so that a
+    GPU can be asked for only once its traits are there.
+    """
+
+    providers: tuple[CreateProvider | SetTraits, ...] = ()
+    inventories: tuple[SetInventory, ...] = ()
+    deletions: tuple[DeleteProvider, ...] = ()
     #: What cannot be written, because something is allocated.
     findings: tuple[Finding, ...] = ()
+
+    @property
+    def actions(self) -> tuple[Action, ...]:
+        """Every write, in order."""
+        return (*self.providers, *self.inventories, *self.deletions)
 
 
 def may_be_gpu(name: str, node: str) -> bool:
@@ -156,25 +167,27 @@ def changes(
         for those that :func:`shrinking` names.
     :param held: beginnings of names of providers to leave as they are.
     """
-    actions: list[Action] = []
+    providers: list[CreateProvider | SetTraits] = []
+    inventories: list[SetInventory] = []
+    deletions: list[DeleteProvider] = []
     findings: list[Finding] = []
     wanted = {provider.name: provider for provider in desired}
     for name, provider in sorted(wanted.items()):
         has = reported.get(name)
         if has is None:
-            actions.append(CreateProvider(name))
+            providers.append(CreateProvider(name))
             if provider.traits:
-                actions.append(SetTraits(name, provider.traits))
-            actions.append(
+                providers.append(SetTraits(name, provider.traits))
+            inventories.append(
                 SetInventory(name, provider.resource_class, provider.inventory)
             )
             continue
         traits_action = _traits(provider, has)
         if traits_action:
-            actions.append(traits_action)
+            providers.append(traits_action)
         inventory_action, finding = _inventory(provider, has)
         if inventory_action:
-            actions.append(inventory_action)
+            inventories.append(inventory_action)
         if finding:
             findings.append(finding)
     for name, has in sorted(reported.items()):
@@ -183,8 +196,13 @@ def changes(
         if _in_use(has, has.inventories):
             findings.append(_still_used(has))
         else:
-            actions.append(DeleteProvider(name))
-    return Changes(tuple(actions), tuple(findings))
+            deletions.append(DeleteProvider(name))
+    return Changes(
+        tuple(providers),
+        tuple(inventories),
+        tuple(deletions),
+        tuple(findings),
+    )
 
 
 def _removable(has: ReportedProvider) -> bool:

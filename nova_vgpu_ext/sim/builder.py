@@ -38,6 +38,10 @@ class _Tree:
     def folder(self, path: str) -> None:
         if path in self.folders:
             return
+        if os.path.basename(path) in ('.', '..'):
+            raise exception.HostError(
+                self.root, path, 'names of files', 'correct the description'
+            )
         self.folder(os.path.dirname(path))
         os.mkdir(f'{self.root}/{path}')
         self.folders.add(path)
@@ -62,6 +66,10 @@ class _Tree:
             same += 1
         climb = '../' * (len(parts) - same)
         os.symlink(climb + '/'.join(others[same:]), f'{self.root}/{path}')
+
+
+def _path(address: str) -> str:
+    return f'devices/pci{address[:-5]}/{address}'
 
 
 class _Builder:
@@ -110,6 +118,21 @@ class _Builder:
             tree.link(f'{path}/driver', driver)
             tree.link(f'{driver}/{address}', path)
         self.group(path)
+
+    def others(self, specs: tuple[description.PciSpec, ...]) -> None:
+        """Write the functions that are no GPUs, and link VFs to theirs."""
+        vfs: dict[str, list[str]] = {}
+        for spec in specs:
+            self.function(_path(spec.address), spec, spec.address)
+            if spec.physical_function is not None:
+                vfs.setdefault(spec.physical_function, []).append(spec.address)
+        for physfn, addresses in vfs.items():
+            path, count = _path(physfn), str(len(addresses))
+            self.tree.file(f'{path}/sriov_totalvfs', count)
+            self.tree.file(f'{path}/sriov_numvfs', count)
+            for number, address in enumerate(addresses):
+                self.tree.link(f'{path}/virtfn{number}', _path(address))
+                self.tree.link(f'{_path(address)}/physfn', path)
 
     def gpu(self, gpu: description.GpuSpec) -> None:
         tree = self.tree
@@ -210,31 +233,49 @@ def build(profile: description.Profile, directory: str) -> None:
     :raises exception.VgpuError: if something is there already, or the place
         cannot be written.
     """
+    root = _claim(directory)
+    try:
+        _write(profile, root)
+    except FileExistsError as e:
+        raise exception.HostError(
+            directory,
+            f'{e.filename} twice',
+            'each device, type and mdev once',
+            'correct the description',
+        ) from e
+    except OSError as e:
+        raise _refuse(directory, e) from e
+
+
+def _claim(directory: str) -> str:
+    """Make the directory, or refuse one that holds anything."""
     root = os.path.abspath(directory)
     try:
         os.makedirs(root, exist_ok=True)
-        if os.listdir(root):
-            raise exception.HostError(
-                directory,
-                'files',
-                'a new or empty directory',
-                'choose another one, or remove it first',
-            )
-        tree = _Tree(root)
-        for folder in ('bus/pci/devices', 'bus/pci/drivers'):
-            tree.folder(folder)
-        if any(g.framework is models.Framework.MDEV for g in profile.gpus):
-            tree.folder('class/mdev_bus')
-            tree.folder('bus/mdev/devices')
-        tree.folder('devices/virtual')
-        builder = _Builder(tree)
-        for spec in profile.pci_devices:
-            path = f'devices/pci{spec.address[:-5]}/{spec.address}'
-            builder.function(path, spec, spec.address)
-        for gpu in profile.gpus:
-            builder.gpu(gpu)
+        taken = bool(os.listdir(root))
     except OSError as e:
         raise _refuse(directory, e) from e
+    if taken:
+        raise exception.HostError(
+            directory,
+            'files',
+            'a new or empty directory',
+            'choose another one, or remove it first',
+        )
+    return root
+
+
+def _write(profile: description.Profile, root: str) -> None:
+    tree = _Tree(root)
+    for folder in ('bus/pci/devices', 'bus/pci/drivers', 'devices/virtual'):
+        tree.folder(folder)
+    if any(g.framework is models.Framework.MDEV for g in profile.gpus):
+        tree.folder('class/mdev_bus')
+        tree.folder('bus/mdev/devices')
+    builder = _Builder(tree)
+    builder.others(profile.pci_devices)
+    for gpu in profile.gpus:
+        builder.gpu(gpu)
 
 
 def _catalog_type(

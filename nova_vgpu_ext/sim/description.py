@@ -127,6 +127,8 @@ class PciSpec:
     class_id: str
     driver: str | None = None
     numa_node: int | None = None
+    #: The address of the physical function, where this is an enabled VF.
+    physical_function: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import dataclasses
+import reprlib
 from collections.abc import Callable
 from typing import Any
 
@@ -38,6 +39,7 @@ _PCI_KEYS = {
     'class_id',
     'driver',
     'numa_node',
+    'physical_function',
 }
 _CARD_KEYS = {
     'vendor_id',
@@ -70,6 +72,11 @@ _TYPE_KEYS = {
 }
 _MAX_VFS = 256
 _SHORT = 80
+
+#: Aliases make a small file a huge value; never print all of one.
+_REPR = reprlib.Repr()
+_REPR.maxlevel = 2
+_REPR.maxstring = _SHORT
 
 
 class _Loader(yaml.BaseLoader):
@@ -113,7 +120,7 @@ class Reader:
         if value is None or value == '':
             return {}
         if not isinstance(value, dict):
-            raise self.fail(key, repr(value), 'keys and values')
+            raise self.fail(key, _REPR.repr(value), 'keys and values')
         for name in value:
             if not isinstance(name, str) or (
                 allowed is not None and name not in allowed
@@ -126,13 +133,13 @@ class Reader:
         if value is None or value == '':
             return []
         if not isinstance(value, list):
-            raise self.fail(key, repr(value), 'a list')
+            raise self.fail(key, _REPR.repr(value), 'a list')
         return value
 
     def text(self, key: str, data: dict[str, Any], name: str) -> str:
         value = data.get(name)
         if not isinstance(value, str) or not value:
-            found = 'nothing' if value is None else repr(value)
+            found = 'nothing' if value is None else _REPR.repr(value)
             raise self.fail(f'{key}.{name}', found, 'text')
         return value
 
@@ -294,6 +301,7 @@ class Reader:
             class_id=self.text(key, data, 'class_id'),
             driver=self.optional(key, data, 'driver'),
             numa_node=self.number(key, data, 'numa_node'),
+            physical_function=self.optional(key, data, 'physical_function'),
         )
 
     def profile(self, name: str, value: object) -> Profile:

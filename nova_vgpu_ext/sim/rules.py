@@ -215,7 +215,18 @@ def check(profile: description.Profile, file: str = 'profile') -> None:
     checker = _Checker(file)
     for number, gpu in enumerate(profile.gpus):
         checker.gpu(f'gpus[{number}]', gpu)
+    whole = {
+        spec.address
+        for spec in profile.pci_devices
+        if spec.physical_function is None
+    }
     for number, spec in enumerate(profile.pci_devices):
         key = f'pci_devices[{number}]'
+        if spec.physical_function not in {None, *whole}:
+            checker.fail(
+                f'{key}.physical_function',
+                repr(spec.physical_function),
+                'another one of pci_devices that is no VF',
+            )
         checker.address(f'{key}.address', spec.address)
         checker.ids(key, spec)

@@ -156,11 +156,18 @@ class _Logging(fixtures.Fixture):
 
     def _setUp(self) -> None:
         root = logging.getLogger()
-        self.addCleanup(setattr, root, 'handlers', list(root.handlers))
+        self.addCleanup(setattr, root, 'handlers', root.handlers)
+        root.handlers = []
         self.addCleanup(root.setLevel, root.level)
-        package = logging.getLogger(base.PACKAGE)
-        self.addCleanup(setattr, package, 'propagate', package.propagate)
-        package.propagate = True
+        # The services of a test log in the same process.
+        for name, heard in (
+            (base.PACKAGE, True),
+            ('placement', False),
+            ('keystonemiddleware', False),
+        ):
+            logger = logging.getLogger(name)
+            self.addCleanup(setattr, logger, 'propagate', logger.propagate)
+            logger.propagate = heard
         for name in main._QUIET_LIBRARIES:
             library = logging.getLogger(name)
             self.addCleanup(library.setLevel, library.level)

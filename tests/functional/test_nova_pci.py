@@ -101,7 +101,7 @@ class TestNovaPci(base.TestCase):
         )
         def agree(type_id: str, is_set: list[bool]) -> None:
             card, seen = self._read([type_id if s else None for s in is_set])
-            providers, _ = pci.plan(models.DevicesConfig(), seen, NODE)
+            providers, _ = pci.plan(seen, NODE)
             expected = {
                 p.name: (p.resource_class, p.total, set(p.traits))
                 for p in providers
@@ -115,7 +115,7 @@ class TestNovaPci(base.TestCase):
         """Nova raises on the very lines that our plan refuses to write."""
         one, two = [t.id for t in self.card.vfs[0].types][:2]
         card, seen = self._read([one, two])
-        providers, findings = pci.plan(models.DevicesConfig(), seen, NODE)
+        providers, findings = pci.plan(seen, NODE)
         self.assertEqual((), providers)
         self.assertIn('one type on all', findings[0].expected)
         specs = [
@@ -137,7 +137,7 @@ class TestNovaPci(base.TestCase):
     def test_alias_asks_for_the_class(self) -> None:
         """Nova takes the alias, and it names the class of the inventory."""
         _, seen = self._read(['1153', '1153'])
-        providers, _ = pci.plan(models.DevicesConfig(), seen, NODE)
+        providers, _ = pci.plan(seen, NODE)
         text = '\n'.join(pci.lines(providers))
         nova_fixture.load_conf(
             [

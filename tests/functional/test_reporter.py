@@ -504,13 +504,16 @@ class FaultTest(_Prepared):
         # Custom traits and classes stay known: make them before counting.
         self.process('plain').run(desired)
         expected = self.state('plain')
+        desired = self._prepare('counted')
+        process = self.process('counted')
         with self.server.counting() as seen:
-            self.process('counted').run(self._prepare('counted'))
+            process.run(desired)
         self.assertEqual(expected, self.state('counted'))
         kinds = {r.method for r in seen}
         self.assertEqual({'GET', 'POST', 'PUT', 'DELETE'}, kinds)
         return [
-            self._one_fault(kind, index, expected) for index in range(len(seen))
+            self._one_fault(kind, index, expected)
+            for index, _ in enumerate(seen)
         ]
 
     def test_status_500(self) -> None:

@@ -202,11 +202,16 @@ class ValueTest(base.TestCase):
     def test_bad_values_are_shown_as_written(self) -> None:
         """Option, value as the file has it, and what it should be."""
         for group, name, written, expected in (
-            ('vgpu', 'placement_readers', '0', '1'),
-            ('vgpu', 'placement_readers', 'many', 'many'),
+            ('vgpu', 'placement_readers', '0', '1 to 64'),
+            ('vgpu', 'placement_readers', 'many', 'whole number'),
             ('vgpu', 'traits', 'type, kind', 'frame_buffer'),
-            ('compute', 'resource_provider_association_refresh', '-1', '0'),
-            ('pci', 'report_in_placement', 'perhaps', 'boolean'),
+            (
+                'compute',
+                'resource_provider_association_refresh',
+                '-1',
+                'from 0',
+            ),
+            ('pci', 'report_in_placement', 'perhaps', 'true or false'),
         ):
             path = self.write_conf(f'[{group}]\n{name} = {written}\n')
             conf = load.load([path])

@@ -253,6 +253,13 @@ class ErrorTest(FindingTestCase):
             expected=('32',),
             remedy=('remove it',),
         )
+        self.only(
+            hosts.config({'nvidia-194': {'max_instances': 33}}),
+            hosts.host(hosts.gpu(), hosts.gpu(GPU_2), hosts.gpu(GPU_3)),
+            ERROR,
+            '[mdev_nvidia-194] max_instances',
+            found=(GPU_2, '1 more'),
+        )
 
     def test_options_of_old_sections(self) -> None:
         """They have no effect until they are moved."""
@@ -271,20 +278,19 @@ class ErrorTest(FindingTestCase):
 
     def test_type_that_no_gpu_offers(self) -> None:
         """A wrong number, or one of another driver."""
-        found = self.findings(
-            hosts.config({'nvidia-1': at(GPU_1), 'nvidia-194': at(GPU_2)}),
-            hosts.host(hosts.gpu(), hosts.gpu(GPU_2)),
-        )
-        self.assertEqual(
-            [
-                ('[devices] enabled_mdev_types', ERROR),
-                ('[mdev_nvidia-1] device_addresses', ERROR),
-            ],
-            [(f.option, f.severity) for f in found],
-        )
-        self.assertIn("'nvidia-1'", found[0].found)
-        self.assertIn('nvidia-194', found[0].expected)
-        self.assertIn('type list', found[0].remedy)
+        for config in (
+            {'nvidia-1': at(GPU_1), 'nvidia-194': at(GPU_2)},
+            {'nvidia-1': {}},
+        ):
+            self.only(
+                hosts.config(config),
+                hosts.host(hosts.gpu(), hosts.gpu(GPU_2)),
+                ERROR,
+                '[devices] enabled_mdev_types',
+                found=("'nvidia-1'",),
+                expected=('nvidia-194',),
+                remedy=('type list',),
+            )
 
     def test_mdevs_of_another_type(self) -> None:
         """They hold the GPU; the first is named by its UUID."""
