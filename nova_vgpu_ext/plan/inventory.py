@@ -44,7 +44,8 @@ class InventoryPlan:
     providers: tuple[DesiredProvider, ...] = ()
     #: Beginnings of the names of providers to leave as they are: their GPU
     #: is on the bus, but its driver offers nothing or its VFs are not
-    #: enabled, as in the first seconds after boot.
+    #: enabled, as in the first seconds after boot, or its count could not be
+    #: read.
     held: tuple[str, ...] = ()
     #: What Nova's PCI tracking will report for vendor-specific VFIO.
     pci: tuple[pci.PciProvider, ...] = ()
@@ -96,7 +97,7 @@ def plan(
         return InventoryPlan(findings=tuple(findings))
 
     parents = sorted(
-        snapshot.mdev_parents,
+        (d for d in snapshot.mdev_parents if not _is_unknown(d, type_map)),
         key=lambda d: provider_name(node, d.address) not in reported,
     )
     totals = count(type_map, parents)
@@ -108,7 +109,7 @@ def plan(
             for address, total in sorted(totals.items())
             if total
         ),
-        held=_held(snapshot, node),
+        held=_held(snapshot, type_map, node),
         pci=pci_providers,
         findings=tuple(findings),
     )
@@ -177,8 +178,21 @@ def _provider(
     )
 
 
-def _held(snapshot: Snapshot, node: str) -> tuple[str, ...]:
-    held = []
+def _is_unknown(device: VgpuDevice, type_map: types.TypeMap) -> bool:
+    """Tell whether the count of a device's type could not be read."""
+    config = type_map.type_of(device.address)
+    offered = device.type(config.id) if config else None
+    return offered is not None and not offered.is_counted
+
+
+def _held(
+    snapshot: Snapshot, type_map: types.TypeMap, node: str
+) -> tuple[str, ...]:
+    held = [
+        provider_name(node, device.address)
+        for device in snapshot.mdev_parents
+        if _is_unknown(device, type_map)
+    ]
     for gpu in snapshot.gpus:
         if gpu.framework is Framework.NONE:
             held.append(provider_name(node, gpu.address))

@@ -105,7 +105,11 @@ class MdevBackend(base.Backend):
             # Other VFs of the GPU say the same, unless this one vanished.
             if known.name or len(self._sysfs.problems) > before:
                 self._known[gpu, type_id] = known
-        return dataclasses.replace(known, available=available or 0)
+        return dataclasses.replace(
+            known,
+            available=available or 0,
+            is_counted=available is not None,
+        )
 
     def _static(self, path: str, gpu: str, type_id: str) -> models.VgpuType:
         """Read what is the same on every VF of one GPU."""

@@ -185,7 +185,8 @@ class TestFaults(base.HostTestCase):
     def test_available_is_garbage(self):
         for text in (b'abc\n', b'', b'-1', b'1.5', b'9' * 30, '३'.encode()):
             found = self.observe({f'{_TYPE}/available_instances': text})
-            self.assertEqual(0, found.gpus[0].type('nvidia-194').available)
+            known = found.gpus[0].type('nvidia-194')
+            self.assertEqual((0, False), (known.available, known.is_counted))
             self.assert_problem(
                 found,
                 f'{_GPU}/mdev_supported_types/nvidia-194/available_instances',
@@ -225,7 +226,8 @@ class TestFaults(base.HostTestCase):
             found = self.observe(
                 {f'{_TYPE}/available_instances': gone(number)}
             )
-            self.assertEqual(0, found.gpus[0].type('nvidia-194').available)
+            known = found.gpus[0].type('nvidia-194')
+            self.assertEqual((0, False), (known.available, known.is_counted))
             self.assert_problem(
                 found, 'available_instances', 'permission denied'
             )

@@ -194,6 +194,30 @@ class CapTest(base.TestCase):
 class HeldTest(base.TestCase):
     """Providers to leave alone while the host is not ready."""
 
+    def test_a_count_that_cannot_be_read(self) -> None:
+        """A permission fault takes no GPU away, nor lowers its total."""
+        card = hosts.gpu(held=['nvidia-194'] * 2)
+        unread = dataclasses.replace(
+            card,
+            types=tuple(
+                dataclasses.replace(t, available=0, is_counted=False)
+                for t in card.types
+            ),
+        )
+        plan = inventory.plan(
+            hosts.config(['nvidia-194']),
+            hosts.host(unread, hosts.gpu(GPU_2)),
+            NODE,
+            (),
+        )
+        self.assertEqual(
+            [inventory.provider_name(NODE, GPU_2)],
+            [p.name for p in plan.providers],
+        )
+        self.assertEqual(
+            (inventory.provider_name(NODE, card.address),), plan.held
+        )
+
     def held(self, *gpus: models.Gpu) -> tuple[str, ...]:
         """Plan, and name them."""
         return inventory.plan(
