@@ -73,8 +73,6 @@ class VgpuType:
     name: str | None = None
     #: How many more can be made on this device now.
     available: int = 0
-    #: Whether that number could be read; if not, it is 0.
-    is_counted: bool = True
     #: How many can exist at once on one GPU.
     maximum: int | None = None
     frame_buffer_mib: int | None = None
@@ -83,6 +81,8 @@ class VgpuType:
     resolution: str | None = None
     #: ``vfio-pci`` for GPUs.
     device_api: str | None = None
+    #: Whether ``available`` could be read; if not, it is 0.
+    is_counted: bool = True
 
     @property
     def product(self) -> str | None:

@@ -39,6 +39,11 @@ class ShowOne(show.ShowOne):
 
     app: NovaVgpu
 
+    @property
+    def formatter_namespace(self) -> str:
+        """Where the formats are found: cliff's, and CSV."""
+        return 'nova_vgpu.formatter.show'
+
 
 class Cell(columns.FormattableColumn[Any]):
     """A value that people and programs want to see differently.

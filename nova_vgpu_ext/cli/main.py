@@ -98,6 +98,9 @@ class NovaVgpu(App):
         """Send log lines to standard error, and keep libraries quiet."""
         super().configure_logging()
         if self.options.verbose_level < 2:
+            logging.getLogger(__package__.partition('.')[0]).setLevel(
+                logging.WARNING
+            )
             for name in _QUIET_LIBRARIES:
                 logging.getLogger(name).setLevel(logging.ERROR)
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nova_vgpu_ext.conf import placement as placement_conf
-from nova_vgpu_ext.placement.client import PlacementClient, adapter_from_conf
+from nova_vgpu_ext.placement.client import PlacementClient
 from nova_vgpu_ext.placement.reporter import Reporter
 from nova_vgpu_ext.placement.tree import TreeReader
 
@@ -35,7 +35,7 @@ def client(app: NovaVgpu) -> PlacementClient:
     :raises ConfigError: the section cannot be used.
     :raises PlacementError: Keystone refuses, or knows no Placement.
     """
-    return PlacementClient(adapter_from_conf(app.conf))
+    return PlacementClient(app.conf)
 
 
 def tree_reader(app: NovaVgpu) -> TreeReader:

@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import signal
 import time
 from collections.abc import Sequence
@@ -64,15 +65,9 @@ class Report(Command):
         if plan.is_fatal:
             self.app.show_findings(plan.findings)
             return 1
-        from nova_vgpu_ext.cli import placement
-
-        client = placement.client(self.app)
-        reporter = placement.reporter(self.app, client)
         if parsed_args.watch is None:
-            return self._cycle(reporter, client, parsed_args.dry_run)
-        return self._watch(
-            reporter, client, parsed_args.dry_run, parsed_args.watch
-        )
+            return self._cycle(parsed_args.dry_run)
+        return self._watch(parsed_args.dry_run, parsed_args.watch)
 
     def _plan(self, reported: Sequence[str] = ()) -> inventory.InventoryPlan:
         from nova_vgpu_ext.plan import inventory
@@ -85,15 +80,23 @@ class Report(Command):
             reported,
         )
 
-    def _cycle(
-        self, reporter: Reporter, client: PlacementClient, dry_run: bool
-    ) -> int:
+    @functools.cached_property
+    def _connected(self) -> tuple[PlacementClient, Reporter]:
+        """The way to Placement, and what was seen there so far."""
+        from nova_vgpu_ext.cli import placement
+
+        client = placement.client(self.app)
+        return client, placement.reporter(self.app, client)
+
+    def _cycle(self, dry_run: bool) -> int:
         """Report once.
 
         :returns: 1 where something is not as the configuration says.
         """
         started = time.monotonic()
-        requests = client.requests
+        is_first = '_connected' not in self.__dict__
+        client, reporter = self._connected
+        requests = 0 if is_first else client.requests
         findings: tuple[Finding, ...] = ()
 
         def planner(
@@ -123,13 +126,7 @@ class Report(Command):
         )
         return int(any(f.severity is not Severity.WARNING for f in findings))
 
-    def _watch(
-        self,
-        reporter: Reporter,
-        client: PlacementClient,
-        dry_run: bool,
-        seconds: float,
-    ) -> int:
+    def _watch(self, dry_run: bool, seconds: float) -> int:
         """Report until SIGINT or SIGTERM; a cycle that fails is not the end.
 
         :returns: the exit code of the last cycle.
@@ -139,7 +136,9 @@ class Report(Command):
         try:
             while True:
                 try:
-                    code = self._cycle(reporter, client, dry_run)
+                    code = self._cycle(dry_run)
+                except exception.ConfigError:
+                    raise
                 except exception.VgpuError as exc:
                     self.app.stderr.write(f'{exc}\n')
                     code = 1

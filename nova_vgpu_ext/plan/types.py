@@ -70,7 +70,10 @@ class TypeMap:
         """
         if not is_nova_pci_address(address) and address not in self.virtual:
             return None
-        return self.by_address.get(address, self.default)
+        named = self.by_address.get(address)
+        # Nova asks whether the name of the type is true: a type written as
+        # the empty string leaves its devices to the default.
+        return named if named and named.id else self.default
 
     def class_of(self, address: str) -> str:
         """Find the resource class of a device's inventory.

@@ -79,9 +79,7 @@ class Process:
     def __init__(
         self, config_file: str, node: str = NODE, readers: int = 1
     ) -> None:
-        self.client = client.PlacementClient(
-            client.adapter_from_conf(load.load([config_file]))
-        )
+        self.client = client.PlacementClient(load.load([config_file]))
         self.reporter = reporter.Reporter(self.client, node, readers)
         self.begun: list[report.Action] = []
 

@@ -227,9 +227,15 @@ class FileTest(BadInputTestCase):
         ('config', 'pci'),
     )
 
-    def each(self, name: str, arguments: list[str], *words: str) -> None:
+    def each(
+        self,
+        name: str,
+        arguments: list[str],
+        *words: str,
+        commands: tuple[tuple[str, ...], ...] = COMMANDS,
+    ) -> None:
         """Run every command that reads configuration and host."""
-        for command in self.COMMANDS:
+        for command in commands:
             found = run_cli(*arguments, *command)
             self.check_line(f'{name} {command}', found, *words)
             self.assertEqual('', found.out.strip())
@@ -284,6 +290,8 @@ class FileTest(BadInputTestCase):
             [f'--sysfs-root={self.host("v100x8")}'],
             'nova.conf',
             '--config-file',
+            # The [pci] options come from the host alone.
+            commands=self.COMMANDS[:-1],
         )
 
     def test_sysfs_root_without_pci(self) -> None:

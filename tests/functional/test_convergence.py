@@ -77,9 +77,7 @@ class TestConvergence(base.TestCase):
             return wanted.providers, wanted.held
 
         self._plan = plan
-        self.client = placement_client.PlacementClient(
-            placement_client.adapter_from_conf(options)
-        )
+        self.client = placement_client.PlacementClient(options)
         self.reporter = reporter.Reporter(self.client, NODE, 4)
 
     def _placement(self) -> str:

@@ -77,9 +77,7 @@ class _Case:
         file = self.folder / 'nova.conf'
         file.write_text(self.conf + server.config_text())
         conf = load.load([str(file)])
-        client = placement_client.PlacementClient(
-            placement_client.adapter_from_conf(conf)
-        )
+        client = placement_client.PlacementClient(conf)
         return reporter.Reporter(client, NODE, 8), load.devices_config(conf)
 
 

@@ -55,6 +55,11 @@ class ResolveTest(base.TestCase):
         type_map = self.resolve(hosts.config({'a': at(GPU_1)}))
         self.assertIsNone(type_map.type_of(GPU_2))
 
+    def test_an_empty_type_leaves_its_gpus_to_the_default(self) -> None:
+        """As in "nvidia-194, , b": Nova takes the empty name for none."""
+        type_map = self.resolve(hosts.config({'': at(GPU_1), 'b': {}}))
+        self.assertEqual('b', type_map.type_of(GPU_1).id)
+
     def test_virtual_parents_need_a_section(self) -> None:
         """The default is for PCI devices only."""
         type_map = self.resolve(hosts.config(['a']), hosts.mtty())
