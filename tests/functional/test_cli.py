@@ -123,7 +123,7 @@ class FormatTest(base.HostTestCase):
 
     def check_show(self, profile: str, address: str) -> None:
         """Show one GPU in every format that one object has."""
-        for kind in ('json', 'yaml', 'value', 'table', 'shell'):
+        for kind in ('json', 'yaml', 'csv', 'value', 'table', 'shell'):
             found = self.run_on(profile, 'gpu', 'show', address, '-f', kind)
             self.assertEqual((0, ''), (found.code, found.err))
             self.assertIn(address, found.out)
