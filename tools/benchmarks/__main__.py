@@ -49,7 +49,7 @@ def _machine() -> str:
     memory = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') >> 30
     return (
         f'{os.cpu_count()} cores ({model}), {memory} GiB, '
-        f'Python {platform.python_version()}, Linux {platform.release()}'
+        f'Python {platform.python_version()}'
     )
 
 
