@@ -90,7 +90,7 @@ class InventoryList(Lister):
 
         if not placement.is_configured(self.app):
             return {}
-        reader = placement.tree_reader(self.app)
+        reader = placement.tree_reader(self.app, placement.client(self.app))
         return reader.read_usage(reader.observe().gpus.values()).gpus
 
 

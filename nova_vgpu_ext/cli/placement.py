@@ -38,15 +38,12 @@ def client(app: NovaVgpu) -> PlacementClient:
     return PlacementClient(app.conf)
 
 
-def tree_reader(app: NovaVgpu) -> TreeReader:
+def tree_reader(app: NovaVgpu, through: PlacementClient) -> TreeReader:
     """Make a reader of this node's providers."""
-    return TreeReader(client(app), app.node, _readers(app))
+    readers = int(app.conf_value('vgpu', 'placement_readers'))
+    return TreeReader(through, app.node, readers)
 
 
 def reporter(app: NovaVgpu, through: PlacementClient) -> Reporter:
     """Make a reporter for this node."""
-    return Reporter(through, app.node, _readers(app))
-
-
-def _readers(app: NovaVgpu) -> int:
-    return int(app.conf_value('vgpu', 'placement_readers'))
+    return Reporter(through, tree_reader(app, through))

@@ -62,16 +62,13 @@ class Result:
 class Reporter:
     """Keeps the providers of one compute node's GPUs in line.
 
-    :param client: the way to Placement.
-    :param node: the compute node's name.
-    :param readers: how many reads are under way at once.
+    :param client: writes.
+    :param reader: reads the node's tree, through the same client.
     """
 
-    def __init__(
-        self, client: PlacementClient, node: str, readers: int
-    ) -> None:
+    def __init__(self, client: PlacementClient, reader: TreeReader) -> None:
         self._client = client
-        self._reader = TreeReader(client, node, readers)
+        self._reader = reader
 
     def dry_run(self, planner: Planner) -> Result:
         """Plan only.

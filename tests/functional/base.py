@@ -80,7 +80,9 @@ class Process:
         self, config_file: str, node: str = NODE, readers: int = 1
     ) -> None:
         self.client = client.PlacementClient(load.load([config_file]))
-        self.reporter = reporter.Reporter(self.client, node, readers)
+        self.reporter = reporter.Reporter(
+            self.client, tree.TreeReader(self.client, node, readers)
+        )
         self.begun: list[report.Action] = []
 
     def run(

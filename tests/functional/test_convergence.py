@@ -19,7 +19,7 @@ from nova_vgpu_ext.conf import load
 from nova_vgpu_ext.host import snapshot
 from nova_vgpu_ext.placement import client as placement_client
 from nova_vgpu_ext.placement import reporter
-from nova_vgpu_ext.placement.tree import Tree
+from nova_vgpu_ext.placement.tree import Tree, TreeReader
 from nova_vgpu_ext.plan import inventory, report
 from nova_vgpu_ext.sim import builder, profile
 from tests import base
@@ -78,7 +78,9 @@ class TestConvergence(base.TestCase):
 
         self._plan = plan
         self.client = placement_client.PlacementClient(options)
-        self.reporter = reporter.Reporter(self.client, NODE, 4)
+        self.reporter = reporter.Reporter(
+            self.client, TreeReader(self.client, NODE, 4)
+        )
 
     def _placement(self) -> str:
         return self.server.config_text()

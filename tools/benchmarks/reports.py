@@ -31,7 +31,7 @@ from nova_vgpu_ext.conf import load
 from nova_vgpu_ext.host import snapshot
 from nova_vgpu_ext.placement import client as placement_client
 from nova_vgpu_ext.placement import reporter
-from nova_vgpu_ext.placement.tree import Tree
+from nova_vgpu_ext.placement.tree import Tree, TreeReader
 from nova_vgpu_ext.plan import inventory
 from nova_vgpu_ext.sim import builder, description, profile
 from tests.functional.fixtures import nova_report
@@ -78,7 +78,8 @@ class _Case:
         file.write_text(self.conf + server.config_text())
         conf = load.load([str(file)])
         client = placement_client.PlacementClient(conf)
-        return reporter.Reporter(client, NODE, 8), load.devices_config(conf)
+        reader = TreeReader(client, NODE, 8)
+        return reporter.Reporter(client, reader), load.devices_config(conf)
 
 
 def _measure(server: PlacementServer, function: object) -> tuple[float, int]:
