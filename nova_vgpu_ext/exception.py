@@ -82,12 +82,19 @@ class PlacementUnavailable(PlacementError):
     """Placement did not answer, or answered 5xx: a read may be repeated."""
 
 
-class WriteFailed(PlacementError):
+class PlanOutdated(PlacementError):
+    """What was planned on may be no longer true: observe and plan again."""
+
+
+class WriteFailed(PlanOutdated):
     """A write conflicted (409), or its outcome is not known.
 
-    It must not be repeated as it is: what it was planned on may be no longer
-    true.
+    It must not be repeated as it is.
     """
+
+
+class ProviderGone(PlanOutdated):
+    """A provider was deleted after it was listed."""
 
 
 class NodeNotFound(PlacementError):

@@ -32,6 +32,9 @@ PCI_ADDRESS = re.compile(
 #: A product at the end of a type's name: card, size and series.
 _PRODUCT = re.compile(r'\S+-[0-9]+(?P<series>[ABCQ])[A-Z0-9]*$', re.ASCII)
 
+#: Files of sysfs that list devices, or that belong to one mdev.
+_LISTS = re.compile(r'/(bus/pci/devices|class/mdev_bus|bus/mdev/devices)\b')
+
 #: The PCI vendor id of NVIDIA, as sysfs prints it, without ``0x``.
 NVIDIA_VENDOR_ID = '10de'
 
@@ -218,6 +221,8 @@ class ReadProblem:
     found: str
     #: What was expected there.
     expected: str
+    #: Whether something that exists may be missing from the snapshot.
+    hides: bool = False
 
     def __str__(self) -> str:
         return f'{self.path}: found {self.found}, expected {self.expected}'
@@ -254,6 +259,20 @@ class Snapshot:
         """Every mdev of the host."""
         for device in self.devices:
             yield from device.mdevs
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every list of devices could be read."""
+        return not any(
+            p.hides and _LISTS.search(p.path) for p in self.problems
+        )
+
+    def is_doubtful(self, device: VgpuDevice) -> bool:
+        """Tell whether something of a device could not be read."""
+        path = device.address.replace('_', '/')
+        return any(
+            p.hides and (f'/{path}/' in f'{p.path}/') for p in self.problems
+        )
 
     def device(self, address: str) -> VgpuDevice | None:
         """Find a GPU or VF by its address."""

@@ -17,6 +17,7 @@ import argparse
 from typing import Any
 
 from nova_vgpu_ext.cli.base import Lister, cells
+from nova_vgpu_ext.conf import placement as placement_conf
 from nova_vgpu_ext.models import ReportedProvider
 
 
@@ -24,9 +25,9 @@ class InventoryList(Lister):
     """List the inventories that this host shall have in Placement.
 
     Cards with vendor-specific VFIO are shown as nova-compute reports them.
-    ``used`` is asked of Placement; without authentication options in
-    [placement] it stays empty. The exit code is 1 where nova-compute would
-    refuse to start.
+    ``used`` is what Placement says of the GPUs' providers; it stays empty
+    where Placement does not have them yet, and without a [placement] section.
+    The exit code is 1 where nova-compute would refuse to start.
     """
 
     _fatal = False
@@ -86,10 +87,10 @@ class InventoryList(Lister):
 
     def _reported(self) -> dict[str, ReportedProvider]:
         """Ask Placement for the providers that it has, with their usage."""
+        if placement_conf.GROUP not in self.app.conf.list_all_sections():
+            return {}
         from nova_vgpu_ext.cli import placement
 
-        if not placement.is_configured(self.app):
-            return {}
         reader = placement.tree_reader(self.app, placement.client(self.app))
         return reader.read_usage(reader.observe().gpus.values()).gpus
 

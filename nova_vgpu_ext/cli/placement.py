@@ -15,18 +15,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nova_vgpu_ext.conf import placement as placement_conf
 from nova_vgpu_ext.placement.client import PlacementClient
 from nova_vgpu_ext.placement.reporter import Reporter
 from nova_vgpu_ext.placement.tree import TreeReader
 
 if TYPE_CHECKING:
     from nova_vgpu_ext.cli.main import NovaVgpu
-
-
-def is_configured(app: NovaVgpu) -> bool:
-    """Tell whether the configuration has a [placement] section at all."""
-    return placement_conf.GROUP in app.conf.list_all_sections()
 
 
 def client(app: NovaVgpu) -> PlacementClient:

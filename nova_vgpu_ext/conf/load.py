@@ -92,8 +92,11 @@ def load(
 
 
 def _syntax_error(name: str, message: str) -> exception.ConfigError:
-    """Take the parser's ``at nova.conf:3, reason: 'line'`` apart."""
-    reason = ' '.join(message.split())
+    """Take the parser's ``at nova.conf:3, reason: 'line'`` apart.
+
+    The line is left out: it may hold a password.
+    """
+    reason = ' '.join(message.split()).partition(": '")[0]
     number, comma, rest = reason.removeprefix(f'at {name}:').partition(', ')
     where = f'{name}:{number}' if comma and number.isdigit() else name
     return exception.ConfigError(

@@ -36,6 +36,8 @@ _VANISHED = frozenset(
 )
 _DENIED = frozenset({errno.EACCES, errno.EPERM})
 _NUMBER = re.compile(r'-?[0-9]{1,10}', re.ASCII)
+#: What would change a terminal that shows it; lines and tabs do not.
+_CONTROL = re.compile(r'[\x00-\x08\x0b-\x1f\x7f-\x9f]')
 _LARGEST = (1 << 31) - 1
 
 
@@ -67,11 +69,16 @@ class Sysfs:
         """Whether a file is there but could not be used."""
         return os.path.join(self.root, path) in self._problems
 
-    def note(self, path: str, found: str, expected: str) -> None:
-        """Note that a file could not be used; the first note stays."""
+    def note(
+        self, path: str, found: str, expected: str, hides: bool = False
+    ) -> None:
+        """Note that a file could not be used; the first note stays.
+
+        :param hides: whether the file could not be read at all.
+        """
         full = os.path.join(self.root, path)
         if full not in self._problems:
-            problem = models.ReadProblem(full, found, expected)
+            problem = models.ReadProblem(full, found, expected, hides)
             LOG.info('Left out: %s', problem)
             self._problems[full] = problem
 
@@ -92,8 +99,8 @@ class Sysfs:
         except UnicodeDecodeError:
             self.note(path, 'bytes that are no UTF-8', 'text')
             return None
-        if '\0' in text:
-            self.note(path, 'a NUL byte', 'text')
+        if _CONTROL.search(text):
+            self.note(path, 'control characters', 'text')
             return None
         return text.strip()
 
@@ -140,9 +147,10 @@ class Sysfs:
         if error.errno in _VANISHED:
             LOG.debug('Absent: %s', path)
         elif error.errno in _DENIED:
-            self.note(path, 'permission denied', expected)
+            self.note(path, 'permission denied', expected, hides=True)
         else:
-            self.note(path, error.strerror or str(error), expected)
+            found = error.strerror or str(error)
+            self.note(path, found, expected, hides=True)
 
     def _is_inside(self, path: str) -> bool:
         """Tell whether the directory of a path is below the root."""

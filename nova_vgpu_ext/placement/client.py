@@ -13,7 +13,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import dataclasses
+from collections.abc import Collection
 from typing import Any
 
 from oslo_config import cfg
@@ -47,8 +48,6 @@ class PlacementClient:
 
     def __init__(self, conf: cfg.ConfigOpts) -> None:
         self._transport = Transport(conf, MICROVERSION)
-        self._known_traits: set[str] = set()
-        self._known_classes: set[str] = set()
         self._may_reshape = True
 
     @property
@@ -156,24 +155,20 @@ class PlacementClient:
 
     def ensure_traits(self, names: Collection[str]) -> None:
         """Make custom traits known to Placement."""
-        wanted = set(names) - self._known_traits
-        if not wanted:
+        if not names:
             return
         path = '/traits'
         body = self._transport.read(
-            path, {'name': 'in:' + ','.join(sorted(wanted))}
+            path, {'name': 'in:' + ','.join(sorted(names))}
         )
-        for name in sorted(
-            wanted - set(self._field(body, 'traits', list, path))
-        ):
+        known = self._field(body, 'traits', list, path)
+        for name in sorted(set(names) - set(known)):
             self._transport.write('PUT', f'/traits/{name}')
-        self._known_traits |= wanted
 
     def ensure_class(self, name: str) -> None:
         """Make a custom resource class known to Placement."""
-        if name.startswith('CUSTOM_') and name not in self._known_classes:
+        if name.startswith('CUSTOM_'):
             self._transport.write('PUT', f'/resource_classes/{name}')
-            self._known_classes.add(name)
 
     def create_provider(self, name: str, parent_uuid: str) -> ReportedProvider:
         """Create a child provider, empty and of generation 0.
@@ -211,30 +206,24 @@ class PlacementClient:
         )
         return self._generation(answer, path)
 
-    def set_inventories(
-        self,
-        uuid: str,
-        generation: int,
-        inventories: Mapping[str, InventoryRecord],
-    ) -> int:
-        """Replace a provider's inventories.
+    def set_inventories(self, provider: ReportedProvider) -> ReportedProvider:
+        """Replace a provider's inventories by those that it shall have.
 
-        :returns: the new generation.
-        :raises WriteFailed: the generation has moved on, or a class
-            that would go is in use.
+        :param provider: its inventories as they shall be, and the generation
+            that they were planned on.
+        :returns: the same with the new generation.
+        :raises WriteFailed: the generation has moved on, or a class that
+            would go is in use.
         """
-        path = f'/resource_providers/{uuid}/inventories'
-        answer = self._transport.write(
-            'PUT', path, _inventories(generation, inventories)
-        )
-        return self._generation(answer, path)
+        path = f'/resource_providers/{provider.uuid}/inventories'
+        answer = self._transport.write('PUT', path, _inventories(provider))
+        generation = self._generation(answer, path)
+        return dataclasses.replace(provider, generation=generation)
 
-    def reshape(
-        self, changes: Mapping[str, tuple[int, Mapping[str, InventoryRecord]]]
-    ) -> bool:
+    def reshape(self, providers: Collection[ReportedProvider]) -> bool:
         """Replace the inventories of many providers at once.
 
-        :param changes: generation and inventories by provider UUID.
+        :param providers: as of :meth:`set_inventories`.
         :returns: False where this user may not; nothing is written then.
         :raises WriteFailed: a generation has moved on, or a class that
             would go is in use; nothing is written then.
@@ -242,10 +231,7 @@ class PlacementClient:
         if not self._may_reshape:
             return False
         body = {
-            'inventories': {
-                uuid: _inventories(generation, inventories)
-                for uuid, (generation, inventories) in changes.items()
-            },
+            'inventories': {p.uuid: _inventories(p) for p in providers},
             'allocations': {},
         }
         self._may_reshape = (
@@ -276,13 +262,11 @@ class PlacementClient:
         return int(self._field(answer, field, int, path))
 
 
-def _inventories(
-    generation: int, inventories: Mapping[str, InventoryRecord]
-) -> dict[str, Any]:
+def _inventories(provider: ReportedProvider) -> dict[str, Any]:
     return {
-        'resource_provider_generation': generation,
+        'resource_provider_generation': provider.generation,
         'inventories': {
             name: {field: getattr(record, field) for field in _RECORD_FIELDS}
-            for name, record in inventories.items()
+            for name, record in provider.inventories.items()
         },
     }

@@ -84,20 +84,22 @@ class Reporter:
         A write that conflicts, or gets no answer, is never repeated as it
         was: the tree is read again and the rest planned anew.
 
-        :param on_action: called before each write.
+        :param on_action: called after each write.
         :raises PlacementError: Placement failed, or others kept writing.
             What was written stays, and the next call goes on from there.
         """
         done: list[report.Action] = []
         for attempt in tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(exception.WriteFailed),
+            retry=tenacity.retry_if_exception_type(exception.PlanOutdated),
             stop=tenacity.stop_after_attempt(_ATTEMPTS),
             wait=tenacity.wait_exponential_jitter(initial=0.1, max=2),
             reraise=True,
         ):
             with attempt:
                 changes = self._changes(planner)
-                done.extend(self._apply(changes, on_action))
+                for action in self._apply(changes):
+                    on_action(action)
+                    done.append(action)
         return self._result(done, changes.findings)
 
     def _changes(self, planner: Planner) -> report.Changes:
@@ -115,9 +117,7 @@ class Reporter:
         size = self._reader.tree().size
         return Result(size, tuple(actions), tuple(findings))
 
-    def _apply(
-        self, changes: report.Changes, on_action: OnAction
-    ) -> Iterator[report.Action]:
+    def _apply(self, changes: report.Changes) -> Iterator[report.Action]:
         """Write, and yield each action once it is done."""
         self._client.ensure_traits(
             {
@@ -128,12 +128,10 @@ class Reporter:
             }
         )
         for action in changes.providers:
-            on_action(action)
             self._apply_one(action)
             yield action
-        yield from self._apply_inventories(changes.inventories, on_action)
+        yield from self._apply_inventories(changes.inventories)
         for deletion in changes.deletions:
-            on_action(deletion)
             has = self._reader.tree().gpus[deletion.name]
             self._client.delete_provider(has.uuid)
             self._reader.forget(has)
@@ -156,57 +154,37 @@ class Reporter:
         )
 
     def _apply_inventories(
-        self, actions: Sequence[report.SetInventory], on_action: OnAction
+        self, actions: Sequence[report.SetInventory]
     ) -> Iterator[report.Action]:
         for name in sorted({a.resource_class for a in actions}):
             self._client.ensure_class(name)
-        gpus = self._reader.tree().gpus
-        if len(actions) > 1 and self._reshape(actions, gpus):
-            for action in actions:
-                on_action(action)
-            yield from actions
-            return
-        for action in actions:
-            on_action(action)
-            has = gpus[action.name]
-            inventories = {action.resource_class: action.record}
-            generation = self._client.set_inventories(
-                has.uuid, has.generation, inventories
-            )
-            self._reader.remember(
-                dataclasses.replace(
-                    has, inventories=inventories, generation=generation
-                )
-            )
-            yield action
-
-    def _reshape(
-        self,
-        actions: Sequence[report.SetInventory],
-        gpus: dict[str, ReportedProvider],
-    ) -> bool:
-        """Set many inventories in one request, where that is allowed."""
-        done = self._client.reshape(
-            {
-                gpus[a.name].uuid: (
-                    gpus[a.name].generation,
-                    {a.resource_class: a.record},
-                )
-                for a in actions
-            }
-        )
-        if done:
+        wanted = [self._changed(action) for action in actions]
+        if len(wanted) > 1 and self._client.reshape(wanted):
             self._reader.confirm(
                 [
                     dataclasses.replace(
-                        gpus[a.name],
-                        inventories={a.resource_class: a.record},
-                        generation=gpus[a.name].generation + _RESHAPE_STEPS,
+                        provider,
+                        generation=provider.generation + _RESHAPE_STEPS,
                     )
-                    for a in actions
+                    for provider in wanted
                 ]
             )
-        return done
+            yield from actions
+            return
+        for action, provider in zip(actions, wanted, strict=True):
+            self._reader.remember(self._client.set_inventories(provider))
+            yield action
+
+    def _changed(self, action: report.SetInventory) -> ReportedProvider:
+        """Give a provider as it will be, with the generation that it has."""
+        has = self._reader.tree().gpus[action.name]
+        inventories = {
+            name: record
+            for name, record in has.inventories.items()
+            if name not in action.remove
+        }
+        inventories[action.resource_class] = action.record
+        return dataclasses.replace(has, inventories=inventories)
 
 
 def _root_inventory(root: ReportedProvider) -> Finding:

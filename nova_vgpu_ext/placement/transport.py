@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -38,6 +39,9 @@ _TIMEOUT = 60
 #: How often a read is tried before it is an error. Only reads are repeated
 #: as they are; a write that failed is planned afresh.
 _READ_ATTEMPTS = 3
+
+#: What the URL of one provider, rather than of a list, has.
+_UUID = re.compile(r'/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b')
 
 
 class Transport:
@@ -148,8 +152,16 @@ class Transport:
         found = f'answered {status} {_detail(response)}'.rstrip()
         url = f'{response.request.method} {response.url}'
         if status == 409:
-            return exception.WriteFailed(
-                url, found, 'something else writes there; run it again'
+            remedy = 'something else writes there; run it again'
+            if _code(response) == 'placement.duplicate_name':
+                remedy = (
+                    'if it happens again, the name is taken outside this '
+                    "node's tree: openstack resource provider list --name"
+                )
+            return exception.WriteFailed(url, found, remedy)
+        if status == 404 and _UUID.search(response.url):
+            return exception.ProviderGone(
+                url, found, 'something else deletes it; run it again'
             )
         if status >= 500:
             return exception.PlacementUnavailable(
@@ -248,7 +260,17 @@ def _incomplete(error: Exception) -> exception.ConfigError:
 
 
 def _one_line(error: object) -> str:
-    return ' '.join(str(error).split())
+    """Write an error as one printable line, without a URL's password."""
+    text = ''.join(c if c.isprintable() else ' ' for c in str(error))
+    return re.sub(r'//[^/@\s]+@', '//***@', ' '.join(text.split()))
+
+
+def _code(response: Any) -> str | None:
+    """Find Placement's own name of an error; None if it is not its error."""
+    try:
+        return str(response.json()['errors'][0]['code'])
+    except (ValueError, KeyError, IndexError, TypeError):
+        return None
 
 
 def _detail(response: Any) -> str:

@@ -22,6 +22,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
+from nova_vgpu_ext import exception
 from nova_vgpu_ext.models import ReportedProvider
 from nova_vgpu_ext.placement.client import PlacementClient
 from nova_vgpu_ext.plan import report
@@ -132,7 +133,10 @@ class TreeReader:
 
         :param written: as they are if nothing else was written.
         """
-        listed = self._list(self.tree().root.uuid)
+        try:
+            listed = self._list(self.tree().root.uuid)
+        except exception.PlacementError:
+            listed = {}  # What was written stands; it is read again later.
         for provider in written:
             now = listed.get(provider.uuid)
             if now and now.generation == provider.generation:

@@ -78,6 +78,17 @@ def _no_types_remedy(gpu: Gpu) -> str:
     )
 
 
+def incomplete() -> Finding:
+    """Say that a host that was read in part is left alone."""
+    return Finding(
+        Severity.ERROR,
+        '[vgpu] sysfs_root',
+        'a host that could be read only in part',
+        'lists of devices that this user may read',
+        'nothing is reported, and nothing removed; run it as root',
+    )
+
+
 def pci_tracking(config: DevicesConfig, cards: int) -> Iterator[Finding]:
     """Check that Nova reports cards with vendor-specific VFIO.
 
@@ -118,12 +129,8 @@ def configuration(
     config: DevicesConfig,
     type_map: TypeMap,
     snapshot: Snapshot,
-    totals: Mapping[str, int],
 ) -> Iterator[Finding]:
-    """Check a configuration that Nova accepts for what it would not do.
-
-    :param totals: vGPUs by address, from :func:`inventory.count`.
-    """
+    """Check a configuration for what Nova would not do, though it starts."""
     yield from _sections(config)
     if not config.types:
         yield from _nothing_enabled(snapshot)
@@ -137,6 +144,18 @@ def configuration(
     yield from _default(type_map, snapshot, offered)
     for device in snapshot.mdev_parents:
         yield from _other_mdevs(type_map, device)
+
+
+def capacity(
+    config: DevicesConfig,
+    type_map: TypeMap,
+    snapshot: Snapshot,
+    totals: Mapping[str, int],
+) -> Iterator[Finding]:
+    """Check what the limits leave, and what that costs.
+
+    :param totals: vGPUs by address, from :func:`inventory.count`.
+    """
     yield from _caps(type_map, snapshot, totals)
     yield from _refresh(config, totals)
 

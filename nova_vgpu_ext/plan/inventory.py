@@ -27,6 +27,7 @@ from nova_vgpu_ext.models import (
     DevicesConfig,
     Finding,
     Framework,
+    Gpu,
     InventoryRecord,
     Severity,
     Snapshot,
@@ -43,9 +44,9 @@ class InventoryPlan:
     #: One for each GPU or VF that has a type and capacity.
     providers: tuple[DesiredProvider, ...] = ()
     #: Beginnings of the names of providers to leave as they are: their GPU
-    #: is on the bus, but its driver offers nothing or its VFs are not
-    #: enabled, as in the first seconds after boot, or its count could not be
-    #: read.
+    #: is on the bus and configured, but its driver offers nothing or its VFs
+    #: are not enabled, as in the first seconds after boot, or it could not
+    #: be read.
     held: tuple[str, ...] = ()
     #: What Nova's PCI tracking will report for vendor-specific VFIO.
     pci: tuple[pci.PciProvider, ...] = ()
@@ -93,15 +94,20 @@ def plan(
     findings += checks.pci_tracking(config, len(pci_providers))
     if config.types:
         findings += checks.unlisted_virtual_parents(type_map, snapshot)
+    findings += checks.configuration(config, type_map, snapshot)
     if any(f.severity is Severity.FATAL for f in findings):
         return InventoryPlan(findings=tuple(findings))
 
+    if not snapshot.is_whole:
+        findings.append(checks.incomplete())
+        return InventoryPlan(held=(f'{node}_',), findings=tuple(findings))
+
     parents = sorted(
-        (d for d in snapshot.mdev_parents if not _is_unknown(d, type_map)),
+        (d for d in snapshot.mdev_parents if _is_known(d, type_map, snapshot)),
         key=lambda d: provider_name(node, d.address) not in reported,
     )
     totals = count(type_map, parents)
-    findings += checks.configuration(config, type_map, snapshot, totals)
+    findings += checks.capacity(config, type_map, snapshot, totals)
     by_address = {device.address: device for device in parents}
     return InventoryPlan(
         providers=tuple(
@@ -178,25 +184,54 @@ def _provider(
     )
 
 
-def _is_unknown(device: VgpuDevice, type_map: types.TypeMap) -> bool:
-    """Tell whether the count of a device's type could not be read."""
+def _is_known(
+    device: VgpuDevice, type_map: types.TypeMap, snapshot: Snapshot
+) -> bool:
+    """Tell whether all that decides about a device could be read."""
     config = type_map.type_of(device.address)
     offered = device.type(config.id) if config else None
-    return offered is not None and not offered.is_counted
+    if offered is not None and not offered.is_counted:
+        return False
+    return not snapshot.is_doubtful(device)
+
+
+def _is_waiting(device: VgpuDevice) -> bool:
+    """Tell whether a device offers nothing but is expected to."""
+    if isinstance(device, Gpu) and device.framework is not Framework.NONE:
+        return False  # Its virtual functions offer the types.
+    return not device.types and not device.mdevs
 
 
 def _held(
     snapshot: Snapshot, type_map: types.TypeMap, node: str
 ) -> tuple[str, ...]:
-    held = [
-        provider_name(node, device.address)
-        for device in snapshot.mdev_parents
-        if _is_unknown(device, type_map)
-    ]
+    held = []
     for gpu in snapshot.gpus:
-        if gpu.framework is Framework.NONE:
-            held.append(provider_name(node, gpu.address))
-            if gpu.total_vfs and not gpu.vfs:
-                bus = libvirt_name(gpu.address).rpartition('_')[0]
-                held.append(f'{node}_{bus.rpartition("_")[0]}_')
-    return tuple(held)
+        if gpu.framework is Framework.VENDOR_VFIO:
+            continue
+        held += [
+            device.address
+            for device in gpu.devices
+            if type_map.type_of(device.address)
+            and (
+                _is_waiting(device)
+                or not _is_known(device, type_map, snapshot)
+            )
+        ]
+    names = [provider_name(node, address) for address in held]
+    return (*names, *_held_buses(snapshot, type_map, node))
+
+
+def _held_buses(
+    snapshot: Snapshot, type_map: types.TypeMap, node: str
+) -> list[str]:
+    """Name the buses of cards whose virtual functions are yet to come."""
+    buses = []
+    for gpu in snapshot.gpus:
+        if gpu.framework is Framework.NONE and len(gpu.vfs) < gpu.total_vfs:
+            bus = gpu.address.rpartition(':')[0]
+            named = any(a.startswith(f'{bus}:') for a in type_map.by_address)
+            if named or type_map.default:
+                name = provider_name(node, gpu.address)
+                buses.append(name.rsplit('_', 2)[0] + '_')
+    return buses

@@ -72,7 +72,7 @@ class SetTraits:
 
 @dataclasses.dataclass(frozen=True)
 class SetInventory:
-    """Replace the inventories of a provider by one."""
+    """Set one inventory of a provider, and remove others."""
 
     name: str
     resource_class: str
@@ -182,6 +182,11 @@ def changes(
                 SetInventory(name, provider.resource_class, provider.inventory)
             )
             continue
+        lost = _lost_classes(provider, has)
+        if _in_use(has, lost):
+            # The traits stay too: they describe what is offered.
+            findings.append(_class_in_use(provider, has, lost))
+            continue
         traits_action = _traits(provider, has)
         if traits_action:
             providers.append(traits_action)
@@ -195,6 +200,7 @@ def changes(
             continue
         if _in_use(has, has.inventories):
             findings.append(_still_used(has))
+            inventories += _only_what_is_used(has)
         else:
             deletions.append(DeleteProvider(name))
     return Changes(
@@ -217,7 +223,16 @@ def _removable(has: ReportedProvider) -> bool:
 def _lost_classes(
     wanted: DesiredProvider, has: ReportedProvider
 ) -> frozenset[str]:
-    return frozenset(has.inventories) - {wanted.resource_class}
+    """Name the classes that go.
+
+    VGPU goes for another class. Other classes go only with the step from one
+    class to the next: those that stand beside the wanted one are somebody
+    else's, such as those of Nova's provider configuration files.
+    """
+    others = frozenset(has.inventories) - {wanted.resource_class}
+    if wanted.resource_class in has.inventories:
+        return others & {VGPU}
+    return others
 
 
 def _is_lowered(wanted: DesiredProvider, has: ReportedProvider) -> bool:
@@ -247,8 +262,6 @@ def _inventory(
 ) -> tuple[SetInventory | None, Finding | None]:
     lost = _lost_classes(wanted, has)
     now = has.inventories.get(wanted.resource_class)
-    if _in_use(has, lost):
-        return None, _class_in_use(wanted, has, lost)
     used = (has.used or {}).get(wanted.resource_class, 0)
     record = wanted.inventory
     finding = None
@@ -267,6 +280,17 @@ def _inventory(
     )
 
 
+def _only_what_is_used(has: ReportedProvider) -> list[SetInventory]:
+    """Offer no more of a provider that goes once nothing is allocated."""
+    actions = []
+    for name, record in sorted(has.inventories.items()):
+        used = (has.used or {}).get(name, 0)
+        if used and used < record.total:
+            kept = dataclasses.replace(record, total=used, max_unit=used)
+            actions.append(SetInventory(has.name, name, kept))
+    return actions
+
+
 def _usage(has: ReportedProvider) -> str:
     return ', '.join(
         f'{amount} {name}'
@@ -279,7 +303,8 @@ def _still_used(has: ReportedProvider) -> Finding:
     return Finding(
         Severity.ERROR,
         has.name,
-        f'{_usage(has)} allocated, while its GPU is gone or not configured',
+        f'{_usage(has)} allocated, while its GPU is gone, not configured or '
+        'has no room for the configured type',
         'no allocation, so that the provider can be deleted',
         'move or delete those servers: openstack resource provider show '
         f'--allocations {has.uuid}',

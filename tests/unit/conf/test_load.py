@@ -161,18 +161,19 @@ class RefusedTest(base.TestCase):
         self.assertEqual('input/output error', error.found)
 
     def test_malformed(self) -> None:
-        """The line is named by its number and shown."""
+        """The line is named by its number; it may hold a password."""
         for text, line, shown in (
-            ('[devices]\nenabled_mdev_types\n', 2, 'enabled_mdev_types'),
-            ('[devices\n', 1, '[devices'),
-            ('enabled_mdev_types = nvidia-194\n', 1, 'before assignment'),
-            ('\n[devices]\n = 5\n', 3, '= 5'),
+            ('[placement]\npassword hunter2\n', 2, "No ':' or '=' found"),
+            ('[hunter2\n', 1, 'must end with ]'),
+            ('password = hunter2\n', 1, 'before assignment'),
+            ('\n[devices]\n = hunter2\n', 3, 'continuation line'),
         ):
             path = self.write_conf(text)
             error = self._refused([path])
             self.assertEqual(f'{path}:{line}', error.option)
             self.assertIn(shown, error.found)
             self.assertEqual(1, str(error).count(path))
+            self.assertNotIn('hunter2', str(error))
 
     def test_not_text(self) -> None:
         """A binary file is named, wherever it stands."""

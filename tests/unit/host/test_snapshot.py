@@ -213,7 +213,7 @@ class TestFaults(base.HostTestCase):
 
     def test_nul(self):
         found = self.observe({f'{_TYPE}/name': b'a\0b'})
-        self.assert_problem(found, 'nvidia-194/name', 'NUL')
+        self.assert_problem(found, 'nvidia-194/name', 'control')
 
     def test_too_large(self):
         self.write(f'bus/pci/devices/{_TYPE}/name', 'x' * 70000)

@@ -224,6 +224,61 @@ class HeldTest(base.TestCase):
             hosts.config(['nvidia-194']), hosts.host(*gpus), NODE, ()
         ).held
 
+    def test_not_configured(self) -> None:
+        """A GPU that no type is for holds nothing."""
+        for card in (hosts.no_types(), hosts.no_types(None, total_vfs=4)):
+            plan = inventory.plan(hosts.config([]), hosts.host(card), NODE, ())
+            self.assertEqual((), plan.held)
+
+    def test_functions_that_come_one_after_another(self) -> None:
+        """A function that is there but offers nothing yet keeps its own."""
+        card = hosts.sriov(4)
+        first, *others = card.vfs
+        waiting = [dataclasses.replace(vf, types=()) for vf in others]
+        card = dataclasses.replace(card, vfs=(first, *waiting))
+        plan = inventory.plan(
+            hosts.config(['nvidia-557']), hosts.host(card), NODE, ()
+        )
+        self.assertEqual(1, len(plan.providers))
+        self.assertEqual(
+            tuple(inventory.provider_name(NODE, vf.address) for vf in waiting),
+            plan.held,
+        )
+
+    def test_what_could_not_be_read(self) -> None:
+        """A GPU that is hidden in part is left as it is."""
+        path = f'/sys/devices/pci0000:1a/{GPU_1}/mdev_supported_types'
+        problem = models.ReadProblem(path, 'permission denied', 'x', True)
+        plan = inventory.plan(
+            hosts.config(['nvidia-194']),
+            hosts.host(
+                hosts.gpu(offers={}), hosts.gpu(GPU_2), problems=(problem,)
+            ),
+            NODE,
+            (),
+        )
+        self.assertEqual(
+            [inventory.provider_name(NODE, GPU_2)],
+            [p.name for p in plan.providers],
+        )
+        self.assertEqual((inventory.provider_name(NODE, GPU_1),), plan.held)
+
+    def test_lists_that_could_not_be_read(self) -> None:
+        """Nothing is wanted and nothing goes; the finding is an error."""
+        for name in ('bus/pci/devices', 'class/mdev_bus', 'bus/mdev/devices'):
+            problem = models.ReadProblem(
+                f'/sys/{name}', 'permission denied', 'a directory', True
+            )
+            plan = inventory.plan(
+                hosts.config(['nvidia-194']),
+                hosts.host(hosts.gpu(), problems=(problem,)),
+                NODE,
+                (),
+            )
+            self.assertEqual((), plan.providers)
+            self.assertEqual((f'{NODE}_',), plan.held)
+            self.assertIn('only in part', plan.findings[-1].found)
+
     def test_ready(self) -> None:
         """Nothing is held on a host on which all GPUs offer something."""
         self.assertEqual((), self.held(hosts.gpu(), hosts.sriov()))

@@ -202,11 +202,11 @@ class ChangesTest(base.TestCase):
         )
 
     def test_class_change_in_use(self) -> None:
-        """It is blocked as a whole; the traits still come."""
+        """It is blocked as a whole: the traits tell what is offered."""
         self.check(
             [desired(resource_class='CUSTOM_A', traits=OURS[:1])],
             [reported(used={'VGPU': 1})],
-            [f'set traits of {NAME}: add CUSTOM_NVIDIA_194'],
+            [],
             shrinking=(NAME,),
             finding=('1 VGPU', 'CUSTOM_A', f'uuid-{NAME}'),
         )
@@ -223,6 +223,15 @@ class ChangesTest(base.TestCase):
             ],
         )
 
+    def test_class_of_somebody_else(self) -> None:
+        """What stands beside the wanted class stays, VGPU aside."""
+        self.check(
+            [desired(total=4, resource_class='CUSTOM_A', traits=())],
+            [reported({'CUSTOM_A': 2, 'CUSTOM_LICENCE': 9, 'VGPU': 3})],
+            [f'set inventory of {NAME}: CUSTOM_A total 4; remove VGPU'],
+            shrinking=(NAME,),
+        )
+
     def test_gpu_that_is_gone(self) -> None:
         """Its provider is deleted, with any class of Nova's or ours."""
         self.check(
@@ -233,11 +242,11 @@ class ChangesTest(base.TestCase):
         )
 
     def test_gone_but_allocated(self) -> None:
-        """It stays until the servers are gone; they can be found."""
+        """It stays until the servers are gone, and offers no more."""
         self.check(
             [],
             [reported(used={'VGPU': 2})],
-            [],
+            [f'set inventory of {NAME}: VGPU total 2'],
             shrinking=(NAME,),
             finding=('2 VGPU', f'--allocations uuid-{NAME}'),
         )
@@ -312,7 +321,13 @@ def apply(
         if isinstance(action, report.SetTraits):
             changed['traits'] = (has.traits | action.add) - action.remove
         else:
-            changed['inventories'] = {action.resource_class: action.record}
+            kept = {
+                name: record
+                for name, record in has.inventories.items()
+                if name not in action.remove
+            }
+            kept[action.resource_class] = action.record
+            changed['inventories'] = kept
         state[action.name] = dataclasses.replace(has, **changed)
     return state
 
