@@ -17,6 +17,7 @@ import dataclasses
 import logging
 import posixpath
 import re
+from collections.abc import Sequence
 
 from nova_vgpu_ext import models
 from nova_vgpu_ext.host.backends import base
@@ -26,6 +27,9 @@ LOG = logging.getLogger(__name__)
 _BUS = 'class/mdev_bus'
 _DEVICES = 'bus/mdev/devices'
 _VIRTUAL = 'devices/virtual/'
+
+#: How often a host is read on which mdevs come and go meanwhile.
+_ATTEMPTS = 3
 
 #: What NVIDIA's description says, and how: the field, its key, its value.
 _DESCRIPTION = (
@@ -49,8 +53,20 @@ class MdevBackend(base.Backend):
         self._known: dict[tuple[str, str], models.VgpuType] = {}
 
     def offers(self) -> dict[str, base.Offer]:
-        """Give each mdev parent with its types and mdevs."""
-        mdevs = self._mdevs()
+        """Give each mdev parent with its types and mdevs.
+
+        An mdev that comes or goes while the counts are read would be counted
+        twice or not at all, so the host is then read again.
+        """
+        for _ in range(_ATTEMPTS):
+            uuids = self._sysfs.names(_DEVICES)
+            offers = self._offers(uuids)
+            if self._sysfs.names(_DEVICES) == uuids:
+                break
+        return offers
+
+    def _offers(self, uuids: Sequence[str]) -> dict[str, base.Offer]:
+        mdevs = self._mdevs(uuids)
         parents = set(mdevs)
         for name in self._sysfs.names(_BUS):
             path = self._sysfs.link_path(f'{_BUS}/{name}')
@@ -149,10 +165,10 @@ class MdevBackend(base.Backend):
                 )
         return said
 
-    def _mdevs(self) -> dict[str, list[models.Mdev]]:
+    def _mdevs(self, uuids: Sequence[str]) -> dict[str, list[models.Mdev]]:
         """Read every mdev, by the address of its parent."""
         found: dict[str, list[models.Mdev]] = {}
-        for uuid in self._sysfs.names(_DEVICES):
+        for uuid in uuids:
             path = self._sysfs.link_path(f'{_DEVICES}/{uuid}')
             parent = self._address(posixpath.dirname(path)) if path else None
             if path is None or parent is None:

@@ -14,10 +14,12 @@
 import dataclasses
 import errno
 import os
+import shutil
 from unittest import mock
 
 from nova_vgpu_ext import models
 from nova_vgpu_ext.host import snapshot
+from nova_vgpu_ext.host import sysfs as files
 from nova_vgpu_ext.sim import profile as profiles
 from tests.unit.host import base, expected
 
@@ -32,6 +34,7 @@ def vgpu_type(type_id, name='GRID V100DX-1Q'):
 
 _TYPE = vgpu_type('nvidia-194')
 _GPU = profiles.GpuSpec(_ADDRESS, (_TYPE,))
+_MOVING = 'd878445d-df99-4510-b467-c67a4c1a7c34'
 
 
 class TestBoundary(base.HostTestCase):
@@ -163,3 +166,34 @@ class TestFrameworks(base.HostTestCase):
         )
         self.assertIs(models.Framework.VENDOR_VFIO, found.gpus[0].framework)
         self.assertEqual(64, len(found.problems))
+
+
+class _GoingSysfs(files.Sysfs):
+    """Lets an mdev go right after mdevs were listed for the first time."""
+
+    gone = False
+
+    def _list(self, path):
+        names = super()._list(path)
+        if path == 'bus/mdev/devices' and not self.gone:
+            self.gone = True
+            folder = os.path.realpath(f'{self.root}/{path}/{_MOVING}')
+            os.unlink(f'{self.root}/{path}/{_MOVING}')
+            shutil.rmtree(folder)
+            count = (
+                f'{os.path.dirname(folder)}/mdev_supported_types/nvidia-194/'
+                'available_instances'
+            )
+            with open(count, 'w') as stream:
+                stream.write('31\n')
+        return names
+
+
+class TestMoving(base.HostTestCase):
+    def test_mdev_that_goes_while_counts_are_read(self):
+        """It is counted neither as made nor twice."""
+        self.build('v100x8-busy')
+        found = snapshot.observe_sysfs(_GoingSysfs(self.root), None)
+        gpu = found.device('0000:89:00.0')
+        self.assertNotIn(_MOVING, [m.uuid for m in gpu.mdevs])
+        self.assertEqual(32, len(gpu.mdevs) + gpu.type('nvidia-194').available)
