@@ -42,6 +42,11 @@ class Report(Command):
     do what it says, or where an allocation is in the way.
     """
 
+    #: Requests that earlier cycles have told of.
+    _counted = 0
+    #: What is wrong is said again only when it has changed.
+    _shown: tuple[Finding, ...] = ()
+
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Add the options."""
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
@@ -94,9 +99,7 @@ class Report(Command):
         :returns: 1 where something is not as the configuration says.
         """
         started = time.monotonic()
-        is_first = '_connected' not in self.__dict__
         client, reporter = self._connected
-        requests = 0 if is_first else client.requests
         findings: tuple[Finding, ...] = ()
 
         def planner(
@@ -116,12 +119,16 @@ class Report(Command):
         else:
             result = reporter.run(planner, self._print)
         findings += result.findings
-        self.app.show_findings(findings)
+        if findings != self._shown:
+            self.app.show_findings(findings)
+            self._shown = findings
+        requests = client.requests - self._counted
+        self._counted = client.requests
         changes = _count(len(result.actions), 'change')
         self._print(
             f'{_count(result.providers, "provider")}, '
             f'{changes}{" to make" if dry_run else ""}, '
-            f'{_count(client.requests - requests, "request")}, '
+            f'{_count(requests, "request")}, '
             f'{time.monotonic() - started:.2f} s'
         )
         return int(any(f.severity is not Severity.WARNING for f in findings))

@@ -169,24 +169,19 @@ class TestFrameworks(base.HostTestCase):
 
 
 class _GoingSysfs(files.Sysfs):
-    """Lets an mdev go right after mdevs were listed for the first time."""
+    """Lets an mdev go right after it was read."""
 
-    gone = False
-
-    def _list(self, path):
-        names = super()._list(path)
-        if path == 'bus/mdev/devices' and not self.gone:
-            self.gone = True
-            folder = os.path.realpath(f'{self.root}/{path}/{_MOVING}')
-            os.unlink(f'{self.root}/{path}/{_MOVING}')
-            shutil.rmtree(folder)
-            count = (
-                f'{os.path.dirname(folder)}/mdev_supported_types/nvidia-194/'
-                'available_instances'
-            )
-            with open(count, 'w') as stream:
-                stream.write('31\n')
-        return names
+    def _read(self, path):
+        data = super()._read(path)
+        if path.endswith(f'{_MOVING}/nvidia/vm_name'):
+            folder = os.path.join(self.root, os.path.dirname(path), '..')
+            gpu = os.path.realpath(os.path.join(folder, '..'))
+            os.unlink(f'{self.root}/bus/mdev/devices/{_MOVING}')
+            shutil.rmtree(os.path.realpath(folder))
+            types = f'{gpu}/mdev_supported_types'
+            with open(f'{types}/nvidia-194/available_instances', 'w') as file:
+                file.write('31\n')
+        return data
 
 
 class TestMoving(base.HostTestCase):

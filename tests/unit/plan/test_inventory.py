@@ -191,6 +191,30 @@ class CapTest(base.TestCase):
         )
 
 
+class FatalTest(base.TestCase):
+    """What Nova refuses."""
+
+    def test_fatal_findings_do_not_hide_the_others(self) -> None:
+        """One look shows all that is to be mended."""
+        plan = inventory.plan(
+            hosts.config(
+                {
+                    'nvidia-194': at(GPU_1, GPU_1),
+                    'nvidia-999': at('0000:07:00.0'),
+                }
+            ),
+            hosts.host(hosts.gpu()),
+            NODE,
+            (),
+        )
+        self.assertTrue(plan.is_fatal)
+        self.assertEqual((), plan.providers)
+        self.assertEqual(
+            ['fatal', 'error', 'error'],
+            [f.severity.value for f in plan.findings],
+        )
+
+
 class HeldTest(base.TestCase):
     """Providers to leave alone while the host is not ready."""
 
