@@ -22,7 +22,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 #: A PCI address as the kernel prints it.
 PCI_ADDRESS = re.compile(
@@ -108,6 +108,25 @@ class VgpuType:
         return match['series'] if match else None
 
 
+def sum_types(types: Iterable[VgpuType]) -> dict[str, VgpuType]:
+    """Put what several devices offer together.
+
+    :param types: with repetitions; the first of an id gives the description.
+    :returns: by id, in the order of the first ones; ``available`` is summed.
+    """
+    total: dict[str, VgpuType] = {}
+    for vgpu_type in types:
+        seen = total.get(vgpu_type.id)
+        total[vgpu_type.id] = (
+            dataclasses.replace(
+                seen, available=seen.available + vgpu_type.available
+            )
+            if seen
+            else vgpu_type
+        )
+    return total
+
+
 @dataclasses.dataclass(frozen=True)
 class Mdev:
     """A mediated device that exists in the kernel."""
@@ -161,6 +180,11 @@ class VgpuDevice:
         """The name of libvirt's node device."""
         return libvirt_name(self.address)
 
+    @property
+    def offered_types(self) -> dict[str, VgpuType]:
+        """The types by id."""
+        return sum_types(self.types)
+
     def type(self, type_id: str) -> VgpuType | None:
         """Find an offered type by its id."""
         return next((t for t in self.types if t.id == type_id), None)
@@ -199,17 +223,7 @@ class Gpu(VgpuDevice):
     @property
     def offered_types(self) -> dict[str, VgpuType]:
         """Every type of the GPU or its VFs by id; ``available`` is summed."""
-        offered: dict[str, VgpuType] = {}
-        for device in self.devices:
-            for vgpu_type in device.types:
-                seen = offered.get(vgpu_type.id)
-                available = vgpu_type.available + (
-                    seen.available if seen else 0
-                )
-                offered[vgpu_type.id] = dataclasses.replace(
-                    seen or vgpu_type, available=available
-                )
-        return offered
+        return sum_types(t for d in self.devices for t in d.types)
 
 
 @dataclasses.dataclass(frozen=True)

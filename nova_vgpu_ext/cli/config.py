@@ -32,14 +32,7 @@ class ConfigCheck(Lister):
 
     def take_action(self, parsed_args: argparse.Namespace) -> Any:
         """Plan, and show what the plan found."""
-        from nova_vgpu_ext.plan import inventory
-
-        findings = inventory.plan(
-            self.app.devices_config,
-            self.app.observe(),
-            self.app.node,
-            self.app.conf_value('vgpu', 'traits'),
-        ).findings
+        findings = self.app.plan().findings
         self._found = bool(findings)
         if not findings:
             self.app.stderr.write('no findings\n')

@@ -14,8 +14,7 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 from nova_vgpu_ext import exception, models
@@ -87,16 +86,16 @@ class GpuShow(ShowOne):
             shown['framework'] = device.framework.value
             shown['total_vfs'] = device.total_vfs
             shown['vfs'] = [vf.address for vf in device.vfs]
-            types: Iterable[models.VgpuType] = device.offered_types.values()
             mdevs = [m for d in device.devices for m in d.mdevs]
         else:
-            types = device.types
             mdevs = list(device.mdevs)
         if isinstance(device, models.VirtualFunction):
             shown['physical_function'] = device.physical_function
             shown['current_type'] = device.current_type
             shown['parameters'] = device.parameters
-        shown['types'] = {t.id: t.available for t in types}
+        shown['types'] = {
+            t.id: t.available for t in device.offered_types.values()
+        }
         shown['mdevs'] = [m.uuid for m in mdevs]
         return tuple(shown), cells(shown.values())
 
@@ -121,15 +120,13 @@ class TypeList(Lister):
     def take_action(self, parsed_args: argparse.Namespace) -> Any:
         """Read the host and sum up its types."""
         snapshot = self.app.observe()
-        devices = list(snapshot.gpus)
-        offers = [gpu.offered_types for gpu in devices]
+        devices: Sequence[models.VgpuDevice] = snapshot.gpus
         if parsed_args.gpu:
-            device = _find(snapshot, parsed_args.gpu)
-            offers = [
-                device.offered_types
-                if isinstance(device, models.Gpu)
-                else {t.id: t for t in device.types}
-            ]
+            devices = [_find(snapshot, parsed_args.gpu)]
+        offers = [device.offered_types for device in devices]
+        offered_types = models.sum_types(
+            t for offered in offers for t in offered.values()
+        )
         columns = (
             'type',
             'name',
@@ -157,7 +154,7 @@ class TypeList(Lister):
                     sum(t.id in offered for offered in offers),
                 )
             )
-            for t in _sum_up(offers)
+            for t in offered_types.values()
         )
 
 
@@ -195,20 +192,3 @@ def _find(snapshot: models.Snapshot, address: str) -> models.VgpuDevice:
 def _product(device: models.VgpuDevice, mdev: models.Mdev) -> str | None:
     vgpu_type = device.type(mdev.type_id) if mdev.type_id else None
     return vgpu_type.product if vgpu_type else None
-
-
-def _sum_up(
-    offers: Iterable[dict[str, models.VgpuType]],
-) -> Iterable[models.VgpuType]:
-    total: dict[str, models.VgpuType] = {}
-    for offered in offers:
-        for type_id, vgpu_type in offered.items():
-            seen = total.get(type_id)
-            total[type_id] = (
-                dataclasses.replace(
-                    seen, available=seen.available + vgpu_type.available
-                )
-                if seen
-                else vgpu_type
-            )
-    return total.values()

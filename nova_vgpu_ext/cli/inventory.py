@@ -34,15 +34,9 @@ class InventoryList(Lister):
 
     def take_action(self, parsed_args: argparse.Namespace) -> Any:
         """Plan, and show the plan's providers."""
-        from nova_vgpu_ext.plan import inventory
-
         reported = self._reported()
-        plan = inventory.plan(
-            self.app.devices_config,
-            self.app.observe(),
-            self.app.node,
-            self.app.conf_value('vgpu', 'traits'),
-            reported=[n for n, p in reported.items() if p.inventories],
+        plan = self.app.plan(
+            [name for name, p in reported.items() if p.inventories]
         )
         self.app.show_findings(plan.findings)
         self._fatal = plan.is_fatal

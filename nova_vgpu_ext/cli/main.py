@@ -18,7 +18,7 @@ import functools
 import logging
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cliff.app import App
@@ -29,6 +29,8 @@ from nova_vgpu_ext import exception, models
 
 if TYPE_CHECKING:
     from oslo_config import cfg
+
+    from nova_vgpu_ext.plan.inventory import InventoryPlan
 
 #: Libraries whose warnings say nothing to somebody who runs a command, such
 #: as that a spelling of an option which this project supports is an old one.
@@ -155,6 +157,23 @@ class NovaVgpu(App):
         return snapshot.observe(
             self.options.sysfs_root or self.conf_value('vgpu', 'sysfs_root'),
             self.conf_value('vgpu', 'driver_catalog'),
+        )
+
+    def plan(self, reported: Collection[str] = ()) -> InventoryPlan:
+        """Plan for this host as it is now.
+
+        :param reported: as of :func:`~nova_vgpu_ext.plan.inventory.plan`.
+        :raises ConfigError: nova.conf cannot be used.
+        :raises HostError: there is no sysfs to read.
+        """
+        from nova_vgpu_ext.plan import inventory
+
+        return inventory.plan(
+            self.devices_config,
+            self.observe(),
+            self.node,
+            self.conf_value('vgpu', 'traits'),
+            reported,
         )
 
     def show_findings(self, findings: Iterable[models.Finding]) -> None:

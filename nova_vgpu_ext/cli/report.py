@@ -17,7 +17,6 @@ import argparse
 import functools
 import signal
 import time
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from nova_vgpu_ext import exception
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from nova_vgpu_ext.placement.client import PlacementClient
     from nova_vgpu_ext.placement.reporter import Reporter
     from nova_vgpu_ext.placement.tree import Tree
-    from nova_vgpu_ext.plan import inventory
 
 
 class Report(Command):
@@ -66,24 +64,13 @@ class Report(Command):
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         """Run one cycle, or one after the other."""
-        plan = self._plan()
+        plan = self.app.plan()
         if plan.is_fatal:
             self.app.show_findings(plan.findings)
             return 1
         if parsed_args.watch is None:
             return self._cycle(parsed_args.dry_run)
         return self._watch(parsed_args.dry_run, parsed_args.watch)
-
-    def _plan(self, reported: Sequence[str] = ()) -> inventory.InventoryPlan:
-        from nova_vgpu_ext.plan import inventory
-
-        return inventory.plan(
-            self.app.devices_config,
-            self.app.observe(),
-            self.app.node,
-            self.app.conf_value('vgpu', 'traits'),
-            reported,
-        )
 
     @functools.cached_property
     def _connected(self) -> tuple[PlacementClient, Reporter]:
@@ -106,7 +93,7 @@ class Report(Command):
             tree: Tree,
         ) -> tuple[tuple[DesiredProvider, ...], tuple[str, ...]]:
             nonlocal findings
-            plan = self._plan(sorted(tree.with_inventory))
+            plan = self.app.plan(tree.with_inventory)
             findings = plan.findings
             if plan.is_fatal:
                 raise exception.FatalFindings(findings)

@@ -185,9 +185,9 @@ def devices_config(conf: cfg.ConfigOpts) -> models.DevicesConfig:
     """
     invalid: list[models.Finding] = []
     enabled = value(conf, 'devices', 'enabled_mdev_types')
-    types = tuple(_type_config(conf, type_id, invalid) for type_id in enabled)
+    configured = tuple(_type_config(conf, t, invalid) for t in enabled)
     return models.DevicesConfig(
-        types=types,
+        types=configured,
         unused_sections=_unused_sections(conf, enabled),
         ignored_options=tuple(_ignored_options(conf, enabled)),
         invalid=tuple(dict.fromkeys(invalid)),

@@ -158,7 +158,8 @@ class Reporter:
     ) -> Iterator[report.Action]:
         for name in sorted({a.resource_class for a in actions}):
             self._client.ensure_class(name)
-        wanted = [self._changed(action) for action in actions]
+        gpus = self._reader.tree().gpus
+        wanted = [_changed(gpus[action.name], action) for action in actions]
         if len(wanted) > 1 and self._client.reshape(wanted):
             self._reader.confirm(
                 [
@@ -175,16 +176,18 @@ class Reporter:
             self._reader.remember(self._client.set_inventories(provider))
             yield action
 
-    def _changed(self, action: report.SetInventory) -> ReportedProvider:
-        """Give a provider as it will be, with the generation that it has."""
-        has = self._reader.tree().gpus[action.name]
-        inventories = {
-            name: record
-            for name, record in has.inventories.items()
-            if name not in action.remove
-        }
-        inventories[action.resource_class] = action.record
-        return dataclasses.replace(has, inventories=inventories)
+
+def _changed(
+    has: ReportedProvider, action: report.SetInventory
+) -> ReportedProvider:
+    """Give a provider as it will be, with the generation that it has."""
+    inventories = {
+        name: record
+        for name, record in has.inventories.items()
+        if name not in action.remove
+    }
+    inventories[action.resource_class] = action.record
+    return dataclasses.replace(has, inventories=inventories)
 
 
 def _root_inventory(root: ReportedProvider) -> Finding:

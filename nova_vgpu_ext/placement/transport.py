@@ -149,11 +149,15 @@ class Transport:
 
     def _refused(self, response: Any) -> exception.PlacementError:
         status = response.status_code
-        found = f'answered {status} {_detail(response)}'.rstrip()
+        error = _error(response)
+        detail = response.reason or ''
+        if 'detail' in error:
+            detail = _one_line(error['detail'])[:300]
+        found = f'answered {status} {detail}'.rstrip()
         url = f'{response.request.method} {response.url}'
         if status == 409:
             remedy = 'something else writes there; run it again'
-            if _code(response) == 'placement.duplicate_name':
+            if error.get('code') == 'placement.duplicate_name':
                 remedy = (
                     'if it happens again, the name is taken outside this '
                     "node's tree: openstack resource provider list --name"
@@ -265,20 +269,12 @@ def _one_line(error: object) -> str:
     return re.sub(r'//[^/@\s]+@', '//***@', ' '.join(text.split()))
 
 
-def _code(response: Any) -> str | None:
-    """Find Placement's own name of an error; None if it is not its error."""
+def _error(response: Any) -> dict[str, Any]:
+    """Take an error out of Placement's JSON form; empty if it is not one."""
     try:
-        return str(response.json()['errors'][0]['code'])
+        return dict(response.json()['errors'][0])
     except (ValueError, KeyError, IndexError, TypeError):
-        return None
-
-
-def _detail(response: Any) -> str:
-    """Take the words out of an error in Placement's JSON form."""
-    try:
-        return _one_line(response.json()['errors'][0]['detail'])[:300]
-    except (ValueError, KeyError, IndexError, TypeError):
-        return str(response.reason or '')
+        return {}
 
 
 def _translate(error: Exception, url: str) -> exception.PlacementError:

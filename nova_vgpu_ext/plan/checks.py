@@ -324,16 +324,17 @@ def _default(
 
 
 def _other_mdevs(type_map: TypeMap, device: VgpuDevice) -> Iterator[Finding]:
-    config = type_map.type_of(device.address)
-    offered = device.type(config.id) if config else None
-    others = [m for m in device.mdevs if config and m.type_id != config.id]
-    if config and offered and others and not offered.available:
+    offered = type_map.offered(device)
+    if offered is None or offered.available:
+        return
+    others = [m for m in device.mdevs if m.type_id != offered.id]
+    if others:
         kinds = ', '.join(sorted({str(m.type_id) for m in others}))
         yield Finding(
             Severity.ERROR,
             device.address,
             f'{len(others)} mdev(s) of {kinds}, first {others[0].uuid}',
-            f'none, for {config.id} to be available',
+            f'none, for {offered.id} to be available',
             'remove them once no guest uses them (nova-vgpu mdev list), or '
             'configure their type',
         )

@@ -149,15 +149,14 @@ def count(
         if t
     }
     for device in parents:
-        config = type_map.type_of(device.address)
-        offered = device.type(config.id) if config else None
-        if config is None or offered is None:
+        offered = type_map.offered(device)
+        if offered is None:
             continue
-        cap = caps[config.id]
-        if cap and used[config.id] + offered.available > cap:
+        cap = caps[offered.id]
+        if cap and used[offered.id] + offered.available > cap:
             totals[device.address] = 0
             continue
-        used[config.id] += offered.available
+        used[offered.id] += offered.available
         totals[device.address] = (
             totals.get(device.address, 0) + offered.available
         )
@@ -171,8 +170,7 @@ def _provider(
     node: str,
     trait_kinds: Collection[str],
 ) -> DesiredProvider:
-    config = type_map.type_of(device.address)
-    vgpu_type = device.type(config.id) if config else None
+    vgpu_type = type_map.offered(device)
     return DesiredProvider(
         name=provider_name(node, device.address),
         resource_class=type_map.class_of(device.address),
@@ -188,8 +186,7 @@ def _is_known(
     device: VgpuDevice, type_map: types.TypeMap, snapshot: Snapshot
 ) -> bool:
     """Tell whether all that decides about a device could be read."""
-    config = type_map.type_of(device.address)
-    offered = device.type(config.id) if config else None
+    offered = type_map.offered(device)
     if offered is not None and not offered.is_counted:
         return False
     return not snapshot.is_doubtful(device)

@@ -28,6 +28,8 @@ from nova_vgpu_ext.models import (
     Severity,
     Snapshot,
     TypeConfig,
+    VgpuDevice,
+    VgpuType,
 )
 
 #: What Nova takes for a PCI address (``nova/pci/utils.py``). The separator
@@ -74,6 +76,11 @@ class TypeMap:
         # Nova asks whether the name of the type is true: a type written as
         # the empty string leaves its devices to the default.
         return named if named and named.id else self.default
+
+    def offered(self, device: VgpuDevice) -> VgpuType | None:
+        """Find what a device offers of the type that it has."""
+        config = self.type_of(device.address)
+        return device.type(config.id) if config else None
 
     def class_of(self, address: str) -> str:
         """Find the resource class of a device's inventory.
