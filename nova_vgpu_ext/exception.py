@@ -18,11 +18,20 @@ what to do.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+
+_PASSWORD = re.compile(r'//[^/@\s]+@')
 
 
 class VgpuError(Exception):
-    """Base of every error that this project raises on purpose."""
+    """Base of every error that this project raises on purpose.
+
+    :param message: what is shown; user and password of a URL are masked.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(_PASSWORD.sub('//***@', message))
 
 
 class ConfigError(VgpuError):

@@ -264,9 +264,9 @@ def _incomplete(error: Exception) -> exception.ConfigError:
 
 
 def _one_line(error: object) -> str:
-    """Write an error as one printable line, without a URL's password."""
+    """Write an error as one printable line."""
     text = ''.join(c if c.isprintable() else ' ' for c in str(error))
-    return re.sub(r'//[^/@\s]+@', '//***@', ' '.join(text.split()))
+    return ' '.join(text.split())
 
 
 def _error(response: Any) -> dict[str, Any]:
