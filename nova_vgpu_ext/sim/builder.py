@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 from xml.sax import saxutils
 
 from nova_vgpu_ext import exception, models
@@ -72,6 +73,15 @@ def _path(address: str) -> str:
     return f'devices/pci{address[:-5]}/{address}'
 
 
+def _modalias(spec: description.GpuSpec | description.PciSpec) -> str:
+    vendor, subsystem = spec.vendor_id.upper(), _SUBSYSTEM_DEVICE
+    base, sub, interface = re.findall('..', spec.class_id)
+    return (
+        f'MODALIAS=pci:v0000{vendor}d0000{spec.device_id.upper()}'
+        f'sv0000{vendor}sd0000{subsystem}bc{base}sc{sub}i{interface}'
+    )
+
+
 class _Builder:
     def __init__(self, tree: _Tree) -> None:
         self.tree = tree
@@ -109,6 +119,7 @@ class _Builder:
             f'PCI_ID={vendor}:{device}'.upper(),
             f'PCI_SUBSYS_ID={vendor}:{_SUBSYSTEM_DEVICE}'.upper(),
             f'PCI_SLOT_NAME={address}',
+            _modalias(spec),
         ]
         tree.file(f'{path}/uevent', '\n'.join(lines))
         tree.link(f'{path}/subsystem', 'bus/pci')
@@ -193,7 +204,8 @@ class _Builder:
         below = f'{path}/{mdev.uuid}'
         vgpu_type = f'{path}/mdev_supported_types/{mdev.type}'
         tree.file(f'{below}/remove', '')
-        tree.file(f'{below}/uevent', 'DRIVER=vfio_mdev')
+        driver = 'mtty' if gpu.is_virtual else 'nvidia-vgpu-vfio'
+        tree.file(f'{below}/uevent', f'DRIVER={driver}')
         tree.link(f'{below}/mdev_type', vgpu_type)
         tree.link(f'{below}/subsystem', 'bus/mdev')
         tree.link(f'{vgpu_type}/devices/{mdev.uuid}', below)

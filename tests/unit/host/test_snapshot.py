@@ -88,6 +88,10 @@ class TestProfiles(base.HostTestCase):
         self.assertEqual('NVIDIA L40S-12Q', known.name)
         self.assertIsNone(known.frame_buffer_mib)
 
+    def test_large(self):
+        found = self.check('large')
+        self.assertEqual([64] * 8, [len(g.vfs) for g in found.gpus])
+
     def test_mtty(self):
         found = self.check('mtty')
         self.assertEqual([24, 12], [t.available for t in found.gpus[0].types])

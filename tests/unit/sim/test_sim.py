@@ -52,6 +52,7 @@ class TestLoad(testtools.TestCase):
             [
                 'a40-sriov',
                 'l40s-vendor-vfio',
+                'large',
                 'mixed',
                 'mtty',
                 'v100x8',
@@ -290,7 +291,9 @@ class TestBuild(testtools.TestCase):
             (
                 'uevent',
                 'DRIVER=nvidia\nPCI_CLASS=30200\nPCI_ID=10DE:2235\n'
-                'PCI_SUBSYS_ID=10DE:1249\nPCI_SLOT_NAME=0000:41:00.0\n',
+                'PCI_SUBSYS_ID=10DE:1249\nPCI_SLOT_NAME=0000:41:00.0\n'
+                'MODALIAS=pci:v000010DEd00002235sv000010DEsd00001249'
+                'bc03sc02i00\n',
             ),
         ):
             with open(f'{pf}/{path}') as stream:
