@@ -1,0 +1,208 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""What the tests with a real kernel, libvirt and QEMU stand on.
+
+They share one guest at a time. It is started by the first test that needs it
+and ended with the process, so that a whole run needs one boot per release.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import pathlib
+import re
+import shlex
+import socket
+from typing import Any, ClassVar
+
+from testtools import content
+
+from tests import base
+from tools.labvm import LabError, images, machine
+
+INSIDE = pathlib.Path(__file__).parent / 'inside'
+FOLDER = images.ROOT / '.lab'
+PYTHON = '/opt/openstack/bin/python'
+
+#: Lines that are no fault of the module: it is neither signed nor part of
+#: the kernel, and an emulated processor is slow.
+_EXPECTED_LOG = re.compile(
+    r'loading out-of-tree module taints kernel'
+    r'|module verification failed: signature and/or required key missing'
+    r'|hrtimer: interrupt took'
+    r'|clocksource: '
+    r'|perf: interrupt took too long'
+    r'|workqueue: .* hogged CPU'
+)
+
+_running: Guest | None = None
+#: Why a release's guest did not start.
+_failed: dict[str, LabError] = {}
+
+
+class Guest:
+    """A guest of the lab."""
+
+    def __init__(self, settings: machine.Settings) -> None:
+        builder = images.Builder(FOLDER)
+        self.settings = settings
+        self.machine = machine.Machine(FOLDER / 'machines' / 'test', builder)
+
+    def start(self) -> None:
+        """Start it afresh."""
+        self.machine.stop()
+        self.machine.start(self.settings)
+
+    def try_run(
+        self, line: str, seconds: float = 120, stdin: str = ''
+    ) -> tuple[int, str, str]:
+        """Run a shell line as root.
+
+        :returns: its exit status, output and errors.
+        """
+        done = self.machine.call(line, seconds, stdin)
+        return done.returncode, done.stdout, done.stderr
+
+    def run(self, line: str, seconds: float = 120, stdin: str = '') -> str:
+        """Run a shell line as root; it must succeed.
+
+        :returns: its output, without the last line's end.
+        :raises AssertionError: it failed.
+        """
+        code, out, err = self.try_run(line, seconds, stdin)
+        if code:
+            raise AssertionError(f'{line}: {code}\n{out}\n{err}')
+        return out.rstrip('\n')
+
+    def json(self, line: str) -> Any:
+        """Run a shell line that prints JSON."""
+        return json.loads(self.run(line))
+
+    def inside(
+        self,
+        program: str,
+        *arguments: str,
+        stdin: str = '',
+        seconds: int = 300,
+    ) -> Any:
+        """Run a program of ``tests/lab/inside``, which prints JSON.
+
+        It runs with a Python that has Nova, this project and libvirt.
+
+        :param program: its name.
+        """
+        text = (INSIDE / f'{program}.py').read_text()
+        line = shlex.join([PYTHON, '-c', text, *arguments])
+        return json.loads(self.run(line, seconds, stdin))
+
+
+def guest(release: str = 'debian-12') -> Guest:
+    """Give the guest of a release; end the one of another release.
+
+    :raises LabError: it does not start; the next test is told so at once.
+    """
+    global _running
+    if release in _failed:
+        raise _failed[release]
+    if _running is None or _running.settings.release != release:
+        _end()
+        # Before it starts, so that it ends also where it is interrupted.
+        _running = Guest(
+            machine.Settings(release=release, forward=(_free_port(),))
+        )
+        try:
+            _running.start()
+        except LabError as error:
+            _failed[release] = error
+            raise
+    return _running
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(('127.0.0.1', 0))
+        return int(found.getsockname()[1])
+
+
+@atexit.register
+def _end() -> None:
+    global _running
+    if _running is not None:
+        ended, _running = _running, None
+        ended.machine.stop()
+
+
+class LabTestCase(base.TestCase):
+    """A test in the guest, with a simulated host of its own."""
+
+    release: ClassVar[str] = 'debian-12'
+    #: What the host has at the beginning of each test.
+    profile: ClassVar[str] = 'v100x8'
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.guest = guest(self.release)
+        self.addCleanup(self._check_log)
+        self.addCleanup(self.clear)
+        self.clear()
+        self.forgive_log()
+        self.load(self.profile)
+
+    def load(self, profile: str, vfs: bool = True, **module: object) -> None:
+        """Make the guest another host.
+
+        :param profile: the host's name.
+        :param vfs: whether its virtual functions are enabled.
+        :param module: more parameters of the module.
+        """
+        parameters = [f'{name}={value}' for name, value in module.items()]
+        command = shlex.join(
+            ['modprobe', 'vgpu_sim', f'hosts={profile}', *parameters]
+        )
+        self.guest.run(f'modprobe -r vgpu_sim && {command}')
+        if vfs:
+            self.guest.run('/usr/lib/nvidia/sriov-manage -e ALL')
+        self.guest.run('udevadm settle')
+
+    def reboot(self, crash: bool = False) -> None:
+        """Boot the guest again; a boot warns of its own, which is forgiven.
+
+        :param crash: without a shutdown.
+        """
+        self.guest.machine.reboot(crash=crash)
+        self.forgive_log()
+
+    def clear(self) -> None:
+        """End every domain, forget every mdev, unload the module."""
+        self.guest.run(
+            'for d in $(virsh list --name); do virsh destroy $d; done; '
+            'for d in $(virsh list --all --name); do virsh undefine $d; done; '
+            'for f in /etc/mdevctl.d/*/*; do [ ! -e "$f" ] || rm "$f"; done; '
+            'rmmod vgpu_sim || [ ! -e /sys/module/vgpu_sim ]'
+        )
+
+    def forgive_log(self) -> None:
+        """Forget what the kernel said so far: it is what was asked for."""
+        self.guest.run('dmesg --clear')
+
+    def _check_log(self) -> None:
+        """Refuse any warning of the kernel since the test began."""
+        log = self.guest.run('dmesg --level=emerg,alert,crit,err,warn')
+        lines = [
+            line for line in log.splitlines() if not _EXPECTED_LOG.search(line)
+        ]
+        self.addDetail(
+            'kernel log',
+            content.text_content(self.guest.run('dmesg | tail -n 100')),
+        )
+        self.assertEqual([], lines)
