@@ -108,12 +108,8 @@ class Machine:
 
     def running(self) -> Running | None:
         """Tell what runs; None if nothing does."""
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            state = json.loads(self._state.read_text(encoding='utf-8'))
-            found = _from_json(state)
-            if found.is_alive:
-                return found
-        return None
+        found = self._started()
+        return found if found and found.is_alive else None
 
     def start(self, settings: Settings) -> bool:
         """Start the guest with a new disk, and wait until it is ready.
@@ -133,6 +129,7 @@ class Machine:
                     f'{describe(found.settings)}.\n'
                     'tools/lab stop ends it.'
                 )
+            self._forget()
             host.require(host.RUNNING)
             if host.free_memory_mib() < settings.memory:
                 raise LabError(
@@ -160,7 +157,7 @@ class Machine:
                 self.call(command, _STOP_SECONDS)
             # QEMU ends where a real machine starts again.
             _await_end(found)
-            self._forget(found)
+            self._forget()
             self._boot(found.settings)
 
     def stop(self) -> bool:
@@ -174,8 +171,8 @@ class Machine:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     self.call('systemctl poweroff', _STOP_SECONDS)
                 _await_end(found)
-                self._forget(found)
-            for name in (*_LINKED, 'disk.qcow2', 'state.json'):
+            self._forget()
+            for name in (*_LINKED, 'disk.qcow2'):
                 (self.folder / name).unlink(missing_ok=True)
         return found is not None
 
@@ -281,7 +278,7 @@ class Machine:
         except BaseException:
             qemu.kill()
             qemu.wait()
-            self._forget(found)
+            self._forget()
             raise
 
     def _await_ready(self, qemu: subprocess.Popen[bytes]) -> None:
@@ -309,8 +306,19 @@ class Machine:
                 f'and its kernel log:\n{failed.stdout}'
             )
 
-    def _forget(self, found: Running) -> None:
-        """Remove what lives outside the folder."""
+    def _started(self) -> Running | None:
+        """Tell what was started last; it may have ended."""
+        try:
+            text = self._state.read_text(encoding='utf-8')
+            return _from_json(json.loads(text))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def _forget(self) -> None:
+        """End the connection to a guest that has ended."""
+        found = self._started()
+        if found is None:
+            return
         with contextlib.suppress(OSError, subprocess.SubprocessError):
             subprocess.run(  # noqa: S603
                 [
@@ -321,8 +329,8 @@ class Machine:
                 timeout=10,
                 check=False,
             )
-        self._state.unlink(missing_ok=True)
         shutil.rmtree(found.control, ignore_errors=True)
+        self._state.unlink()
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
