@@ -29,6 +29,21 @@ if TYPE_CHECKING:
     from nova_vgpu_ext.placement.tree import Tree
 
 
+class _Stop:
+    """A signal handler that also remembers.
+
+    Python drops an exception that a handler raises while an object is being
+    finalised or a callback runs.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def __call__(self, number: int, frame: object) -> None:
+        self.asked = True
+        raise KeyboardInterrupt
+
+
 class Report(Command):
     """Report the vGPU inventories of this host to Placement.
 
@@ -126,9 +141,11 @@ class Report(Command):
         :returns: the exit code of the last cycle.
         """
         code = 0
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        stop = _Stop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, stop)
         try:
-            while True:
+            while not stop.asked:
                 try:
                     code = self._cycle(dry_run)
                 except exception.ConfigError:
@@ -136,9 +153,10 @@ class Report(Command):
                 except exception.VgpuError as exc:
                     self.app.stderr.write(f'{exc}\n')
                     code = 1
-                time.sleep(seconds)
+                time.sleep(0 if stop.asked else seconds)
         except KeyboardInterrupt:
-            return code
+            pass
+        return code
 
     def _print(self, line: Any) -> None:
         self.app.stdout.write(f'{line}\n')

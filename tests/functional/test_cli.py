@@ -73,6 +73,30 @@ LAST_LINE = re.compile(
 )
 
 
+class _Signalling:
+    """Sends a signal while it is finalised."""
+
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+
+class _SignalledTime:
+    """Stands in for the module time; a signal comes in the first pause."""
+
+    monotonic = staticmethod(time.monotonic)
+
+    def __init__(self) -> None:
+        self.pauses = 0
+
+    def sleep(self, seconds: float) -> None:
+        """Do not wait."""
+        self.pauses += 1
+        if self.pauses > 1:
+            msg = 'it goes on'
+            raise AssertionError(msg)
+        _Signalling()
+
+
 class FormatTest(base.HostTestCase):
     """Every command in every format, on every kind of host."""
 
@@ -311,11 +335,19 @@ class ReportTest(base.HostTestCase):
             # Not in the middle of a request, but between two cycles.
             time.sleep(0.2)
             child.send_signal(number)
-            out, err = child.communicate(timeout=20)
+            out, err = child.communicate(timeout=120)
             self.assertEqual((0, ''), (child.returncode, err))
             lines = [x for x in out.splitlines() if LAST_LINE.match(x)]
             self.assertGreaterEqual(len(lines), 2)
             self.assertIn('9 providers, 0 changes, 1 request, ', lines[-1])
+
+    def test_watch_ends_where_exceptions_are_dropped(self) -> None:
+        """A signal that comes while an object is finalised counts."""
+        self.patch('nova_vgpu_ext.cli.report.time', _SignalledTime())
+        self.patch('sys.unraisablehook', lambda unraisable: None)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self.addCleanup(signal.signal, number, signal.getsignal(number))
+        self.assertEqual(0, self.report('--watch=1').code)
 
     def test_watch_survives_an_outage(self) -> None:
         """A cycle that fails says so; a later one does the work."""
@@ -337,6 +369,6 @@ class ReportTest(base.HostTestCase):
         )
         time.sleep(0.2)
         child.send_signal(signal.SIGTERM)
-        _, err = child.communicate(timeout=20)
+        _, err = child.communicate(timeout=120)
         self.assertEqual(0, child.returncode, err)
         self.assertNotIn('Traceback', err)
