@@ -87,10 +87,10 @@ static int parse_address(const char *text, struct sim_host_gpu *spec)
 {
 	unsigned int domain = 0, bus = 0;
 	char again[16];
+	int n = sscanf(text, "%4x:%2x", &domain, &bus);
 
-	sscanf(text, "%4x:%2x", &domain, &bus);
 	snprintf(again, sizeof(again), "%04x:%02x:00.0", domain, bus);
-	if (strcasecmp(again, text)) {
+	if (n != 2 || strcasecmp(again, text)) {
 		pr_err("gpus: found the address '%s', expected one such as 0000:1a:00.0, device 00 and function 0\n",
 		       text);
 		return -EINVAL;

@@ -125,6 +125,10 @@ def guest(release: str = 'debian-12') -> Guest:
         except LabError as error:
             _failed[release] = error
             raise
+    if _running.machine.running() is None:
+        raise LabError(
+            f'The guest has died; its console: {_running.machine.console}'
+        )
     return _running
 
 
