@@ -338,6 +338,7 @@ def _environment() -> dict[str, str]:
         'SSL_CERT_FILE',
     ):
         environ[name] = _CERTIFICATES
+    environ['PATH'] = host.search_path()
     environ['PIP_CONFIG_FILE'] = os.devnull
     environ['PIP_DISABLE_PIP_VERSION_CHECK'] = '1'
     return environ
