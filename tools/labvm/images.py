@@ -209,6 +209,8 @@ class Builder:
             _call(
                 [
                     *(host.program('mmdebstrap'), '--variant=minbase'),
+                    # No user may make device nodes; the kernel has them.
+                    '--skip=output/dev',
                     '--aptopt=APT::Install-Recommends "false"',
                     # The newest of each package, from backports as well.
                     '--aptopt=APT::Default-Release "/^bookworm/"',
@@ -258,6 +260,7 @@ class Builder:
                     *(host.program('mmdebstrap'), '--variant=custom'),
                     '--skip=setup,update,cleanup',
                     _hook('setup', 'tar-in', tree / 'tree.tar') + ' /',
+                    '--setup-hook=mkdir -p "$1/dev"',
                     '--customize-hook=mkdir "$1/lab"',
                     _hook('customize', 'copy-in', copy) + ' /lab',
                     _hook('customize', 'upload', _IMAGE / 'project.sh')

@@ -27,7 +27,7 @@ chmod 700 "$tree/root/.ssh"
 cp "$3" "$tree/root/.ssh/authorized_keys"
 chmod 600 "$tree/root/.ssh/authorized_keys"
 : >"$tree/etc/machine-id"
-mkdir -p "$tree/opt/nova-vgpu-ext" "$tree/usr/lib/nvidia"
+mkdir -p "$tree/dev" "$tree/opt/nova-vgpu-ext" "$tree/usr/lib/nvidia"
 
 want() {
     mkdir -p "$tree/etc/systemd/system/$2.wants"
