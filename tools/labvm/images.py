@@ -258,7 +258,7 @@ class Builder:
             _call(
                 [
                     *(host.program('mmdebstrap'), '--variant=custom'),
-                    '--skip=setup,update,cleanup',
+                    '--skip=update,cleanup',
                     _hook('setup', 'tar-in', tree / 'tree.tar') + ' /',
                     '--setup-hook=mkdir -p "$1/dev"',
                     '--customize-hook=mkdir "$1/lab"',
