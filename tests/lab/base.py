@@ -22,13 +22,12 @@ import json
 import pathlib
 import re
 import shlex
-import socket
 from typing import Any, ClassVar
 
 from testtools import content
 
 from tests import base
-from tools.labvm import LabError, images, machine
+from tools.labvm import LabError, host, images, machine
 
 INSIDE = pathlib.Path(__file__).parent / 'inside'
 FOLDER = images.ROOT / '.lab'
@@ -44,6 +43,18 @@ _EXPECTED_LOG = re.compile(
     r'|perf: interrupt took too long'
     r'|workqueue: .* hogged CPU'
 )
+
+_DOMAIN = """\
+<domain type='qemu'>
+  <name>{name}</name>
+  <memory unit='MiB'>64</memory>
+  <vcpu>1</vcpu>
+  <os><type arch='x86_64' machine='pc'>hvm</type></os>
+  <devices>
+    {device}
+  </devices>
+</domain>
+"""
 
 _running: Guest | None = None
 #: Why a release's guest did not start.
@@ -118,7 +129,7 @@ def guest(release: str = 'debian-12') -> Guest:
         _end()
         # Before it starts, so that it ends also where it is interrupted.
         _running = Guest(
-            machine.Settings(release=release, forward=(_free_port(),))
+            machine.Settings(release=release, forward=(host.free_port(),))
         )
         try:
             _running.start()
@@ -132,18 +143,17 @@ def guest(release: str = 'debian-12') -> Guest:
     return _running
 
 
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(('127.0.0.1', 0))
-        return int(found.getsockname()[1])
-
-
 @atexit.register
 def _end() -> None:
     global _running
     if _running is not None:
         ended, _running = _running, None
         ended.machine.stop()
+
+
+def until(line: str) -> str:
+    """Give the shell line that waits for another one to succeed."""
+    return f'for n in $(seq 100); do {line} && exit; sleep 0.2; done; exit 1'
 
 
 class LabTestCase(base.TestCase):
@@ -177,6 +187,24 @@ class LabTestCase(base.TestCase):
         if vfs:
             self.guest.run('/usr/lib/nvidia/sriov-manage -e ALL')
         self.guest.run('udevadm settle')
+
+    def define_domain(self, name: str, device: str) -> None:
+        """Define a domain with one device of the host.
+
+        :param name: its name.
+        :param device: the ``<hostdev>`` element.
+        """
+        text = _DOMAIN.format(name=name, device=device)
+        self.guest.run('virsh define /dev/stdin', stdin=text)
+
+    def fails(self, line: str) -> str:
+        """Run a line that must fail.
+
+        :returns: its errors.
+        """
+        code, _, err = self.guest.try_run(f'LC_ALL=C; {line}')
+        self.assertNotEqual(0, code, line)
+        return err.strip()
 
     def reboot(self, crash: bool = False) -> None:
         """Boot the guest again; a boot warns of its own, which is forgiven.

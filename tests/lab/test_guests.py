@@ -25,19 +25,10 @@ OTHER = 'e2f1d0c9-b8a7-4655-8443-3221100f9e8d'
 GUEST = 'instance-0000031d'
 TYPES = f'/sys/bus/pci/devices/{GPU}/mdev_supported_types'
 
-DOMAIN = """\
-<domain type='qemu'>
-  <name>{name}</name>
-  <memory unit='MiB'>64</memory>
-  <vcpu>1</vcpu>
-  <os><type arch='x86_64' machine='pc'>hvm</type></os>
-  <devices>
-    <hostdev mode='subsystem' type='mdev' model='vfio-pci'>
-      <source><address uuid='{mdev}'/></source>
-    </hostdev>
-  </devices>
-</domain>
-"""
+HOSTDEV = """\
+<hostdev mode='subsystem' type='mdev' model='vfio-pci'>
+  <source><address uuid='{mdev}'/></source>
+</hostdev>"""
 
 NODE_DEVICE = f"""\
 <device>
@@ -60,8 +51,7 @@ class MdevTestCase(base.LabTestCase):
 
     def define(self, name: str = GUEST, mdev: str = MDEV) -> None:
         """Define a domain that wants an mdev."""
-        text = DOMAIN.format(name=name, mdev=mdev)
-        self.guest.run('virsh define /dev/stdin', stdin=text)
+        self.define_domain(name, HOSTDEV.format(mdev=mdev))
 
     def mdevs(self) -> dict[str, str]:
         """Give the guest of each mdev, as nova-vgpu lists them."""
@@ -72,18 +62,9 @@ class MdevTestCase(base.LabTestCase):
         """Give a domain's state, as virsh has it."""
         return self.guest.run(f'virsh domstate {name}').strip()
 
-    def fails(self, line: str) -> str:
-        """Run a line that must fail.
 
-        :returns: its errors.
-        """
-        code, _, err = self.guest.try_run(line)
-        self.assertNotEqual(0, code, line)
-        return err
-
-
-class GuestTest(MdevTestCase):
-    """A guest's life."""
+class StartTest(MdevTestCase):
+    """A guest's start and stop."""
 
     def test_start_and_stop(self) -> None:
         """The guest's name shows while it runs, and the mdev stays."""
@@ -94,6 +75,10 @@ class GuestTest(MdevTestCase):
         self.assertEqual({MDEV: GUEST}, self.mdevs())
         self.guest.run(f'virsh destroy {GUEST}')
         self.assertEqual({MDEV: ''}, self.mdevs())
+
+
+class GuestTest(MdevTestCase):
+    """What may happen to a guest."""
 
     def test_second_guest_is_refused(self) -> None:
         """By libvirt, which names the first."""
@@ -112,8 +97,7 @@ class GuestTest(MdevTestCase):
         self.guest.run(f'virsh start {GUEST}')
         self.guest.run(f'kill -KILL $(cat /run/libvirt/qemu/{GUEST}.pid)')
         self.guest.run(
-            f'for n in $(seq 100); do [ "$(virsh domstate {GUEST})" = '
-            '"shut off" ] && exit; sleep 0.2; done; exit 1'
+            base.until(f'[ "$(virsh domstate {GUEST})" = "shut off" ]')
         )
         self.assertEqual({MDEV: ''}, self.mdevs())
         self.guest.run(f'virsh start {GUEST}')
@@ -139,16 +123,10 @@ class GuestTest(MdevTestCase):
             f'(echo 1 >{remove}; touch /run/removed) >/dev/null 2>&1 &'
         )
         # Gone from the bus, but the writer hangs.
-        self.guest.run(
-            f'for n in $(seq 50); do [ -e {remove} ] || exit 0; '
-            'sleep 0.1; done; exit 1'
-        )
+        self.guest.run(base.until(f'[ ! -e {remove} ]'))
         self.fails('ls /run/removed')
         self.guest.run(f'virsh destroy {GUEST}')
-        self.guest.run(
-            'for n in $(seq 50); do [ -e /run/removed ] && '
-            'rm /run/removed && exit; sleep 0.1; done; exit 1'
-        )
+        self.guest.run(base.until('rm /run/removed 2>/dev/null'))
         self.assertEqual({}, self.mdevs())
 
     def test_host_reboot(self) -> None:

@@ -30,11 +30,6 @@ def creating(uuid: str, gpu: str = GPU, type_id: str = 'nvidia-194') -> str:
     return f'echo {uuid} >{path}/create'
 
 
-def until(line: str) -> str:
-    """Give the shell line that waits for another one to succeed."""
-    return f'for n in $(seq 100); do {line} && exit; sleep 0.2; done; exit 1'
-
-
 def removing(uuid: str) -> str:
     """Give the shell line that removes an mdev."""
     return f'echo 1 >/sys/bus/mdev/devices/{uuid}/remove'
@@ -49,9 +44,7 @@ class ModuleTestCase(base.LabTestCase):
 
     def error(self, line: str) -> str:
         """Run a line that must fail; give the end of what it said."""
-        code, _, err = self.guest.try_run(f'LC_ALL=C; {line}')
-        self.assertNotEqual(0, code, line)
-        return err.strip().rpartition(': ')[2]
+        return self.fails(line).rpartition(': ')[2]
 
     def mdevs(self) -> list[str]:
         """List the mdevs that there are."""
@@ -111,7 +104,7 @@ class FaultTest(ModuleTestCase):
             [len(listed), {gpu['framework'] for gpu in listed}],
         )
         self.load('v100x8', vfs=False, types_delay_ms=1000)
-        self.guest.run(until(f'[ -e /sys/class/mdev_bus/{GPU} ]'))
+        self.guest.run(base.until(f'[ -e /sys/class/mdev_bus/{GPU} ]'))
 
     def test_removal_that_hangs(self) -> None:
         """An mdev stays until the fault is cleared; others come and go."""
@@ -123,7 +116,7 @@ class FaultTest(ModuleTestCase):
         )
         self.guest.run(creating(UUIDS[1]))
         self.set('hold_removal', 0)
-        self.guest.run(until('rm /run/removed 2>/dev/null'))
+        self.guest.run(base.until('rm /run/removed 2>/dev/null'))
         self.assertEqual(UUIDS[1:2], self.mdevs())
 
     def test_unloading_ends_a_held_removal(self) -> None:
@@ -191,7 +184,7 @@ class SriovTest(ModuleTestCase):
             '-e 0000:41:00.0 -e',
         ):
             line = f'/usr/lib/nvidia/sriov-manage {arguments}'
-            self.assertNotEqual(0, self.guest.try_run(line)[0], line)
+            self.fails(line)
         self.assertEqual(1, self.count())
 
 

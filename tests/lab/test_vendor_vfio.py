@@ -21,21 +21,12 @@ VENDOR = f'{DEVICE}/nvidia'
 GUEST = 'instance-00000042'
 TYPE = '1148'
 
-DOMAIN = f"""\
-<domain type='qemu'>
-  <name>{GUEST}</name>
-  <memory unit='MiB'>64</memory>
-  <vcpu>1</vcpu>
-  <os><type arch='x86_64' machine='pc'>hvm</type></os>
-  <devices>
-    <hostdev mode='subsystem' type='pci' managed='no'>
-      <source>
-        <address domain='0x0000' bus='0xc1' slot='0x00' function='0x4'/>
-      </source>
-    </hostdev>
-  </devices>
-</domain>
-"""
+HOSTDEV = """\
+<hostdev mode='subsystem' type='pci' managed='no'>
+  <source>
+    <address domain='0x0000' bus='0xc1' slot='0x00' function='0x4'/>
+  </source>
+</hostdev>"""
 QEMU = (
     'qemu-system-x86_64 -nodefaults -no-user-config -display none -m 64'
     f' -machine pc,accel=tcg -name guest={GUEST} -daemonize'
@@ -102,7 +93,7 @@ class TypeTest(VendorTestCase):
         """Neither the card nor its VFs offer them."""
         self.assertEqual('', self.guest.run('ls /sys/class/mdev_bus'))
         card = '/sys/bus/pci/devices/0000:c1:00.0'
-        self.assertNotEqual(0, self.guest.try_run(f'ls {card}/nvidia')[0])
+        self.fails(f'ls {card}/nvidia')
 
 
 class QemuTest(VendorTestCase):
@@ -114,21 +105,15 @@ class QemuTest(VendorTestCase):
         self.guest.run(f'echo disable_vnc=1 >{VENDOR}/vgpu_params')
         self.start_qemu()
         self.assertEqual((1, 'Device or resource busy'), self.set_type('0'))
-        code, _, err = self.guest.try_run(
-            f'LC_ALL=C; echo disable_vnc=0 >{VENDOR}/vgpu_params'
-        )
-        self.assertEqual(1, code, err)
+        self.fails(f'echo disable_vnc=0 >{VENDOR}/vgpu_params')
         self.assertEqual(
             'disable_vnc=1', self.guest.run(f'cat {VENDOR}/vgpu_params')
         )
         # A module that a guest holds cannot go either.
-        self.assertNotEqual(0, self.guest.try_run('rmmod vgpu_sim')[0])
+        self.fails('rmmod vgpu_sim')
         self.guest.run('kill -KILL $(cat /run/vf.pid); rm /run/vf.pid')
-        self.guest.run(
-            'for n in $(seq 50); do '
-            f'echo 0 2>/dev/null >{VENDOR}/current_vgpu_type && exit; '
-            'sleep 0.1; done; exit 1'
-        )
+        clear = f'echo 0 2>/dev/null >{VENDOR}/current_vgpu_type'
+        self.guest.run(base.until(clear))
         self.assertIsNone(self.current_type())
 
 
@@ -138,8 +123,9 @@ class OldLibvirtTest(VendorTestCase):
     def test_libvirt_refuses(self) -> None:
         """The guest does not start, and the VF is as before."""
         self.assertEqual((0, ''), self.set_type(TYPE))
-        self.guest.run('virsh define /dev/stdin', stdin=DOMAIN)
-        code, _, err = self.guest.try_run(f'virsh start {GUEST}')
-        self.assertEqual(1, code)
-        self.assertIn('must be manually detached from the host', err)
+        self.define_domain(GUEST, HOSTDEV)
+        self.assertIn(
+            'must be manually detached from the host',
+            self.fails(f'virsh start {GUEST}'),
+        )
         self.assertEqual(TYPE, self.current_type())

@@ -20,7 +20,7 @@ from __future__ import annotations
 from testtools import matchers
 
 from tests.lab import base, test_agreement, test_guests, test_vendor_vfio
-from tests.lab.test_vendor_vfio import DEVICE, DOMAIN, GUEST, TYPE
+from tests.lab.test_vendor_vfio import DEVICE, GUEST, HOSTDEV, TYPE
 
 RELEASE = 'debian-12-backports'
 
@@ -60,7 +60,7 @@ class LibvirtTest(test_vendor_vfio.VendorTestCase):
     def test_guest_starts_and_stops(self) -> None:
         """With the VF unmanaged, as Nova wants it."""
         self.assertEqual((0, ''), self.set_type(TYPE))
-        self.guest.run('virsh define /dev/stdin', stdin=DOMAIN)
+        self.define_domain(GUEST, HOSTDEV)
         self.guest.run(f'virsh start {GUEST}')
         self.assertEqual((1, 'Device or resource busy'), self.set_type('0'))
         self.guest.run(f'virsh destroy {GUEST}')
@@ -78,16 +78,7 @@ class MixedHostTest(test_agreement.AgreementMixin, base.LabTestCase):
     profile = 'mixed'
 
 
-class MdevGuestTest(test_guests.MdevTestCase):
+class MdevGuestTest(test_guests.StartTest):
     """A guest with a mediated device."""
 
     release = RELEASE
-
-    def test_start_and_stop(self) -> None:
-        """As with Debian 12's own parts."""
-        self.create()
-        self.define()
-        self.guest.run(f'virsh start {test_guests.GUEST}')
-        self.assertEqual({test_guests.MDEV: test_guests.GUEST}, self.mdevs())
-        self.guest.run(f'virsh destroy {test_guests.GUEST}')
-        self.assertEqual({test_guests.MDEV: ''}, self.mdevs())

@@ -224,7 +224,7 @@ def _status(lab: machine.Machine) -> int:
     print(
         f'The guest runs: {machine.describe(found.settings)}\n'
         f'QEMU: process {found.pid}, {found.accelerator}\n'
-        f'SSH: ssh -F {lab.ssh_config} guest\n'
+        f'SSH: ssh -F {lab.ssh.config} guest\n'
         f'Console: {lab.console}'
     )
     return 0
@@ -247,9 +247,9 @@ def _run(arguments: argparse.Namespace) -> int:
     if command == 'start':
         return _start(lab, arguments)
     if command == 'run':
-        return lab.ssh(' '.join(arguments.line))
+        return lab.attach(' '.join(arguments.line))
     if command == 'shell':
-        return lab.ssh()
+        return lab.attach()
     if command == 'copy':
         return lab.copy(arguments.source, arguments.target)
     if command == 'reboot':

@@ -19,6 +19,7 @@ import os
 import pathlib
 import re
 import shutil
+import socket
 import subprocess
 import tempfile
 from collections.abc import Iterable
@@ -111,6 +112,13 @@ def free_memory_mib() -> int:
     text = pathlib.Path('/proc/meminfo').read_text(encoding='ascii')
     found = re.search(r'^MemAvailable: +(\d+) kB$', text, re.MULTILINE)
     return int(found[1]) // 1024 if found else 0
+
+
+def free_port() -> int:
+    """Find a port of the loopback that nothing listens on."""
+    with socket.socket() as found:
+        found.bind(('127.0.0.1', 0))
+        return int(found.getsockname()[1])
 
 
 def kvm_works(kernel: pathlib.Path, folder: pathlib.Path) -> bool:

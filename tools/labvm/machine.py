@@ -9,7 +9,7 @@
 # WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
 # License for the specific language governing permissions and limitations
 # under the License.
-"""Runs one guest: QEMU in the background, and SSH to it."""
+"""One guest: its disk, QEMU in the background, its state."""
 
 from __future__ import annotations
 
@@ -21,39 +21,18 @@ import os
 import pathlib
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tools.labvm import LabError, host, images
+from tools.labvm import LabError, host, images, ssh
 
 #: How long a guest may take to boot, under emulation on a busy machine.
 BOOT_SECONDS = 300
 _STOP_SECONDS = 60
 _LINKED = ('vmlinuz', 'initrd', 'root.ext4', 'project.ext4')
-
-_SSH_CONFIG = """\
-Host guest
-    HostName 127.0.0.1
-    Port {port}
-    User root
-    HostKeyAlias guest
-    BatchMode yes
-    ConnectTimeout 10
-    ControlMaster auto
-    ControlPath {control}
-    ControlPersist yes
-    IdentitiesOnly yes
-    IdentityFile "{key}"
-    LogLevel ERROR
-    ServerAliveInterval 15
-    ServerAliveCountMax 8
-    StrictHostKeyChecking yes
-    UserKnownHostsFile "{known_hosts}"
-"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +82,7 @@ class Machine:
         self.folder = folder
         self.builder = builder
         self.console = folder / 'console.log'
-        self.ssh_config = folder / 'ssh_config'
+        self.ssh = ssh.Ssh(folder)
         self._state = folder / 'state.json'
 
     def running(self) -> Running | None:
@@ -176,7 +155,7 @@ class Machine:
                 (self.folder / name).unlink(missing_ok=True)
         return found is not None
 
-    def ssh(self, *arguments: str) -> int:
+    def attach(self, *arguments: str) -> int:
         """Run a command in the guest, with this process's own streams.
 
         :param arguments: the command, which the guest's shell reads; none
@@ -185,10 +164,7 @@ class Machine:
         :raises LabError: the guest does not run.
         """
         self._running()
-        command = [host.program('ssh'), '-F', str(self.ssh_config), 'guest']
-        if arguments:
-            command += ['--', *arguments]
-        return subprocess.run(command, check=False).returncode  # noqa: S603
+        return self.ssh.attach(*arguments)
 
     def call(
         self, line: str, seconds: float = 60, stdin: str = ''
@@ -200,15 +176,7 @@ class Machine:
         :param stdin: its standard input.
         :raises subprocess.TimeoutExpired: it took longer.
         """
-        command = [host.program('ssh'), '-F', str(self.ssh_config), 'guest']
-        return subprocess.run(  # noqa: S603
-            [*command, '--', line],
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=seconds,
-            check=False,
-        )
+        return self.ssh.call(line, seconds, stdin)
 
     def copy(self, sources: Sequence[str], target: str) -> int:
         """Copy files and folders; ``guest:`` begins a path in the guest.
@@ -217,10 +185,7 @@ class Machine:
         :raises LabError: the guest does not run.
         """
         self._running()
-        command = [host.program('scp'), '-F', str(self.ssh_config), '-rpq']
-        return subprocess.run(  # noqa: S603
-            [*command, '--', *sources, target], check=False
-        ).returncode
+        return self.ssh.copy(sources, target)
 
     def _running(self) -> Running:
         found = self.running()
@@ -234,9 +199,6 @@ class Machine:
             target = self.folder / source.name
             target.unlink(missing_ok=True)
             os.link(source, target)
-        key = (self.folder / 'host_key.pub').read_text(encoding='ascii')
-        known_hosts = self.folder / 'known_hosts'
-        known_hosts.write_text(f'guest {key}', encoding='ascii')
         disk = self.folder / 'disk.qcow2'
         disk.unlink(missing_ok=True)
         self.console.unlink(missing_ok=True)
@@ -254,14 +216,13 @@ class Machine:
         if host.kvm_works(kernel, self.builder.folder):
             accelerator = 'kvm'
         control = tempfile.mkdtemp(prefix='nova-vgpu-lab.')
-        port = _free_port()
-        config = _SSH_CONFIG.format(
-            port=port,
-            control=f'{control}/ssh',
-            key=_for_ssh(self.builder.private_key),
-            known_hosts=_for_ssh(self.folder / 'known_hosts'),
+        port = host.free_port()
+        self.ssh.configure(
+            port,
+            pathlib.Path(control, 'ssh'),
+            self.builder.private_key,
+            self.folder / 'host_key.pub',
         )
-        self.ssh_config.write_text(config, encoding='utf-8')
         qemu = _launch(
             _qemu(settings, accelerator, port),
             self.folder,
@@ -319,16 +280,7 @@ class Machine:
         found = self._started()
         if found is None:
             return
-        with contextlib.suppress(OSError, subprocess.SubprocessError):
-            subprocess.run(  # noqa: S603
-                [
-                    *(host.program('ssh'), '-F', str(self.ssh_config)),
-                    *('-O', 'exit', 'guest'),
-                ],
-                capture_output=True,
-                timeout=10,
-                check=False,
-            )
+        self.ssh.close()
         shutil.rmtree(found.control, ignore_errors=True)
         self._state.unlink()
 
@@ -357,6 +309,7 @@ def describe(settings: Settings) -> str:
 
 def _qemu(settings: Settings, accelerator: str, port: int) -> list[str]:
     half = settings.memory // 2
+    forward = f'hostfwd=tcp:127.0.0.1:{port}-:22'
     append = [
         'root=/dev/vda rw console=ttyS0 quiet mitigations=off panic=-1',
         f'vgpu_sim.hosts={settings.profile}',
@@ -367,13 +320,8 @@ def _qemu(settings: Settings, accelerator: str, port: int) -> list[str]:
         append.append('systemd.wants=nvidia-sriov.service')
     return [
         *(host.program('qemu-system-x86_64'), '-nodefaults'),
-        *(
-            '-no-user-config',
-            '-name',
-            'nova-vgpu-lab',
-            '-machine',
-            'q35,sata=off',
-        ),
+        *('-no-user-config', '-name', 'nova-vgpu-lab'),
+        *('-machine', 'q35,sata=off'),
         *('-accel', accelerator),
         *('-cpu', 'host' if accelerator == 'kvm' else 'max,la57=off,svm=off'),
         # Two NUMA nodes, because the simulated GPUs have one each.
@@ -388,10 +336,8 @@ def _qemu(settings: Settings, accelerator: str, port: int) -> list[str]:
         *('-kernel', 'vmlinuz', '-initrd', 'initrd'),
         *('-append', ' '.join(append)),
         *('-drive', 'file=disk.qcow2,if=virtio,format=qcow2,cache=unsafe'),
-        '-drive',
-        'file=project.ext4,if=virtio,format=raw,readonly=on',
-        '-nic',
-        f'user,model=virtio-net-pci,hostfwd=tcp:127.0.0.1:{port}-:22',
+        *('-drive', 'file=project.ext4,if=virtio,format=raw,readonly=on'),
+        *('-nic', f'user,model=virtio-net-pci,{forward}'),
     ]
 
 
@@ -429,16 +375,6 @@ def _began(pid: int) -> int:
     fields = stat.rpartition(')')[2].split()
     state, began = fields[0], fields[19]
     return 0 if state == 'Z' else int(began)
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(('127.0.0.1', 0))
-        return int(found.getsockname()[1])
-
-
-def _for_ssh(path: pathlib.Path) -> str:
-    return str(path).replace('%', '%%')
 
 
 def _from_json(state: dict[str, Any]) -> Running:

@@ -115,7 +115,7 @@ class TestMachine(base.TestCase):
     def test_nothing_runs(self) -> None:
         """Commands say how to start it; stop has nothing to do."""
         self.assertIsNone(self.machine.running())
-        error = self.assertRaises(LabError, self.machine.ssh, 'true')
+        error = self.assertRaises(LabError, self.machine.attach, 'true')
         self.assertIn('tools/lab start', str(error))
         self.assertFalse(self.machine.stop())
 
