@@ -9,20 +9,14 @@
 # WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
 # License for the specific language governing permissions and limitations
 # under the License.
-"""The vocabulary that every layer shares: what a host has, as plain data.
-
-Everything here is immutable and free of I/O. A device is named by its
-*address*: a PCI address as the kernel writes it (``0000:1a:00.0``), or, for a
-parent below ``/sys/devices/virtual``, its libvirt name (``mtty_mtty``), which
-is also how ``[mdev_<type>] device_addresses`` spells both.
-"""
+"""GPUs, virtual functions, vGPU types and mediated devices."""
 
 from __future__ import annotations
 
 import dataclasses
 import enum
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 #: A PCI address as the kernel prints it.
 PCI_ADDRESS = re.compile(
@@ -31,9 +25,6 @@ PCI_ADDRESS = re.compile(
 
 #: A product at the end of a type's name: card, size and series.
 _PRODUCT = re.compile(r'\S+-[0-9]+(?P<series>[ABCQ])[A-Z0-9]*$', re.ASCII)
-
-#: Files of sysfs that list devices, or that belong to one mdev.
-_LISTS = re.compile(r'/(bus/pci/devices|class/mdev_bus|bus/mdev/devices)\b')
 
 #: The PCI vendor id of NVIDIA, as sysfs prints it, without ``0x``.
 NVIDIA_VENDOR_ID = '10de'
@@ -224,171 +215,3 @@ class Gpu(VgpuDevice):
     def offered_types(self) -> dict[str, VgpuType]:
         """Every type of the GPU or its VFs by id; ``available`` is summed."""
         return sum_types(t for d in self.devices for t in d.types)
-
-
-@dataclasses.dataclass(frozen=True)
-class ReadProblem:
-    """A file that could not be used, and was therefore left out."""
-
-    path: str
-    #: What was found: ``permission denied``, ``'abc' is no number``.
-    found: str
-    #: What was expected there.
-    expected: str
-    #: Whether something that exists may be missing from the snapshot.
-    hides: bool = False
-
-    def __str__(self) -> str:
-        return f'{self.path}: found {self.found}, expected {self.expected}'
-
-
-@dataclasses.dataclass(frozen=True)
-class Snapshot:
-    """A GPU host at one moment."""
-
-    #: In the order of their addresses.
-    gpus: tuple[Gpu, ...] = ()
-    #: Every PCI function of the host by address, GPUs and VFs included.
-    pci_devices: dict[str, PciDevice] = dataclasses.field(default_factory=dict)
-    #: Paths below ``/sys/devices/virtual`` of one or two parts, joined with
-    #: ``_``: what ``device_addresses`` may name beside PCI addresses.
-    virtual_devices: frozenset[str] = frozenset()
-    problems: tuple[ReadProblem, ...] = ()
-
-    @property
-    def devices(self) -> Iterator[VgpuDevice]:
-        """Every GPU and VF, each GPU followed by its VFs."""
-        for gpu in self.gpus:
-            yield from gpu.devices
-
-    @property
-    def mdev_parents(self) -> Iterator[VgpuDevice]:
-        """The devices on which mdevs can be made or exist."""
-        for gpu in self.gpus:
-            if gpu.framework is Framework.MDEV:
-                yield from (d for d in gpu.devices if d.types or d.mdevs)
-
-    @property
-    def mdevs(self) -> Iterator[Mdev]:
-        """Every mdev of the host."""
-        for device in self.devices:
-            yield from device.mdevs
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether every list of devices could be read."""
-        return not any(
-            p.hides and _LISTS.search(p.path) for p in self.problems
-        )
-
-    def is_doubtful(self, device: VgpuDevice) -> bool:
-        """Tell whether something of a device could not be read."""
-        path = device.address.replace('_', '/')
-        return any(
-            p.hides and (f'/{path}/' in f'{p.path}/') for p in self.problems
-        )
-
-    def device(self, address: str) -> VgpuDevice | None:
-        """Find a GPU or VF by its address."""
-        return next((d for d in self.devices if d.address == address), None)
-
-
-class Severity(enum.Enum):
-    """What a finding means for the host."""
-
-    #: nova-compute does not start, or cannot report this host at all.
-    FATAL = 'fatal'
-    #: Nova starts, but a part of the configuration does not do what it says.
-    ERROR = 'error'
-    #: It works, with a consequence worth knowing.
-    WARNING = 'warning'
-
-
-@dataclasses.dataclass(frozen=True)
-class Finding:
-    """One thing that is wrong with the configuration or the host."""
-
-    severity: Severity
-    #: The option as nova.conf spells it, or the file.
-    option: str
-    found: str
-    expected: str
-    remedy: str
-
-    def __str__(self) -> str:
-        return (
-            f'{self.severity.value}: {self.option}: found {self.found}, '
-            f'expected {self.expected}; {self.remedy}'
-        )
-
-
-@dataclasses.dataclass(frozen=True)
-class TypeConfig:
-    """The section of one type in nova.conf."""
-
-    id: str
-    #: As they are written, with repetitions.
-    device_addresses: tuple[str, ...] = ()
-    mdev_class: str = 'VGPU'
-    max_instances: int | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class DevicesConfig:
-    """What nova.conf says of vGPUs."""
-
-    #: In the order of ``enabled_mdev_types``, with repetitions.
-    types: tuple[TypeConfig, ...] = ()
-    #: ``mdev_*`` and ``vgpu_*`` sections of types that are not enabled.
-    unused_sections: tuple[str, ...] = ()
-    #: Options below ``[vgpu_<type>]`` that Nova does not read from there, as
-    #: ``[vgpu_nvidia-35] mdev_class``.
-    ignored_options: tuple[str, ...] = ()
-    #: Values that the option's own type refuses.
-    invalid: tuple[Finding, ...] = ()
-    #: ``[compute] resource_provider_association_refresh`` in seconds.
-    association_refresh: int = 300
-    #: ``[pci] report_in_placement``.
-    pci_in_placement: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
-class InventoryRecord:
-    """One inventory as Placement stores it; the defaults are Nova's."""
-
-    total: int
-    max_unit: int
-    min_unit: int = 1
-    step_size: int = 1
-    reserved: int = 0
-    allocation_ratio: float = 1.0
-
-
-@dataclasses.dataclass(frozen=True)
-class DesiredProvider:
-    """What the provider of one GPU or VF shall look like."""
-
-    name: str
-    resource_class: str
-    inventory: InventoryRecord
-    traits: frozenset[str]
-    #: Traits that this project owns on this provider beside its prefix.
-    owned_traits: frozenset[str]
-
-
-@dataclasses.dataclass(frozen=True)
-class ReportedProvider:
-    """A provider as Placement has it.
-
-    ``used`` is by resource class, None where nobody has asked yet.
-    """
-
-    uuid: str
-    name: str
-    generation: int
-    parent_uuid: str | None
-    inventories: dict[str, InventoryRecord] = dataclasses.field(
-        default_factory=dict
-    )
-    traits: frozenset[str] = frozenset()
-    used: dict[str, int] | None = None
