@@ -50,14 +50,20 @@ class SimCreate(Command):
             metavar='DIR',
             help='a folder to make; it must be empty if it exists',
         )
+        parser.add_argument(
+            '--no-vfs',
+            dest='vfs',
+            action='store_false',
+            help='as after a boot: without virtual functions and vGPUs',
+        )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         """Write the folder."""
-        from nova_vgpu_ext.sim import builder, profile
+        from nova_vgpu_ext.sim import kernel, profile
 
         loaded = profile.load(parsed_args.profile)
-        builder.build(loaded, parsed_args.directory)
+        kernel.build(loaded, parsed_args.directory, parsed_args.vfs)
         self.app.stdout.write(
             f'{parsed_args.directory}: {loaded.description}\n'
             f'Try: nova-vgpu --sysfs-root {parsed_args.directory} gpu list\n'

@@ -29,7 +29,7 @@ _MIB = 1 << 20
 _SUBSYSTEM_DEVICE = '1249'
 
 
-class _Tree:
+class Tree:
     """Files, folders and links below one root."""
 
     def __init__(self, root: str) -> None:
@@ -69,8 +69,16 @@ class _Tree:
         os.symlink(climb + '/'.join(others[same:]), f'{self.root}/{path}')
 
 
-def _path(address: str) -> str:
+def path_of(address: str) -> str:
+    """Give the folder of a PCI function below the root."""
     return f'devices/pci{address[:-5]}/{address}'
+
+
+def device_path(gpu: description.GpuSpec, address: str) -> str:
+    """Give the folder of a card, of one of its VFs, or a virtual parent."""
+    if gpu.is_virtual:
+        return f'devices/virtual/{address.replace("_", "/", 1)}'
+    return f'devices/pci{gpu.address[:-5]}/{address}'
 
 
 def _modalias(spec: description.GpuSpec | description.PciSpec) -> str:
@@ -82,10 +90,15 @@ def _modalias(spec: description.GpuSpec | description.PciSpec) -> str:
     )
 
 
-class _Builder:
-    def __init__(self, tree: _Tree) -> None:
+class Builder:
+    """Writes devices into a tree.
+
+    :param first_group: the number of the first IOMMU group.
+    """
+
+    def __init__(self, tree: Tree, first_group: int = 0) -> None:
         self.tree = tree
-        self.groups = itertools.count()
+        self.groups = itertools.count(first_group)
 
     def group(self, path: str) -> None:
         group = f'kernel/iommu_groups/{next(self.groups)}'
@@ -134,37 +147,41 @@ class _Builder:
         """Write the functions that are no GPUs, and link VFs to theirs."""
         vfs: dict[str, list[str]] = {}
         for spec in specs:
-            self.function(_path(spec.address), spec, spec.address)
+            self.function(path_of(spec.address), spec, spec.address)
             if spec.physical_function is not None:
                 vfs.setdefault(spec.physical_function, []).append(spec.address)
         for physfn, addresses in vfs.items():
-            path, count = _path(physfn), str(len(addresses))
+            path, count = path_of(physfn), str(len(addresses))
             self.tree.file(f'{path}/sriov_totalvfs', count)
             self.tree.file(f'{path}/sriov_numvfs', count)
             for number, address in enumerate(addresses):
-                self.tree.link(f'{path}/virtfn{number}', _path(address))
-                self.tree.link(f'{_path(address)}/physfn', path)
+                self.tree.link(f'{path}/virtfn{number}', path_of(address))
+                self.tree.link(f'{path_of(address)}/physfn', path)
 
     def gpu(self, gpu: description.GpuSpec) -> None:
+        """Write a card, or a virtual parent."""
         tree = self.tree
+        path = device_path(gpu, gpu.address)
         if gpu.is_virtual:
-            path = f'devices/virtual/{gpu.address.replace("_", "/", 1)}'
             tree.file(f'{path}/uevent', '')
             self.offers(path, gpu, gpu)
             return
-        folder = f'devices/pci{gpu.address[:-5]}'
-        path = f'{folder}/{gpu.address}'
         self.function(path, gpu, gpu.address)
         if gpu.total_vfs:
             tree.file(f'{path}/sriov_totalvfs', str(gpu.total_vfs))
             tree.file(f'{path}/sriov_numvfs', str(len(gpu.vfs)))
         if gpu.framework is models.Framework.MDEV:
             self.offers(path, gpu, gpu)
+        self.vfs(gpu)
+
+    def vfs(self, gpu: description.GpuSpec) -> None:
+        """Write the enabled virtual functions of a card."""
+        path = path_of(gpu.address)
         for number, vf in enumerate(gpu.vfs):
-            below = f'{folder}/{vf.address}'
+            below = device_path(gpu, vf.address)
             self.function(below, gpu, vf.address)
-            tree.link(f'{path}/virtfn{number}', below)
-            tree.link(f'{below}/physfn', path)
+            self.tree.link(f'{path}/virtfn{number}', below)
+            self.tree.link(f'{below}/physfn', path)
             if gpu.framework is models.Framework.MDEV:
                 self.offers(below, gpu, vf)
             elif gpu.framework is models.Framework.VENDOR_VFIO:
@@ -220,13 +237,16 @@ class _Builder:
     ) -> None:
         """Write the vendor-specific VFIO folder of one VF."""
         tree = self.tree
-        lines = ['ID    : vGPU Name'] + [
-            f'{t.id:<6}: {t.name}' for t in description.creatable(gpu, vf)
-        ]
         below = f'{path}/nvidia'
-        tree.file(f'{below}/creatable_vgpu_types', '\n'.join(lines))
+        tree.file(f'{below}/creatable_vgpu_types', creatable_text(gpu, vf))
         tree.file(f'{below}/current_vgpu_type', vf.current_type or '0')
         tree.file(f'{below}/vgpu_params', vf.parameters or '')
+
+
+def creatable_text(gpu: description.GpuSpec, vf: description.VfSpec) -> str:
+    """Write the list of the types that a VF could have now."""
+    lines = [f'{t.id:<6}: {t.name}' for t in description.creatable(gpu, vf)]
+    return '\n'.join(['ID    : vGPU Name', *lines])
 
 
 def _refuse(path: str, error: OSError) -> exception.VgpuError:
@@ -247,7 +267,7 @@ def build(profile: description.Profile, directory: str) -> None:
     """
     root = _claim(directory)
     try:
-        _write(profile, root)
+        write_tree(profile, root)
     except FileExistsError as e:
         raise exception.HostError(
             directory,
@@ -277,14 +297,18 @@ def _claim(directory: str) -> str:
     return root
 
 
-def _write(profile: description.Profile, root: str) -> None:
-    tree = _Tree(root)
+def write_tree(profile: description.Profile, root: str) -> None:
+    """Write every file of a host into a folder that has none of them.
+
+    :raises OSError: it cannot be written.
+    """
+    tree = Tree(root)
     for folder in ('bus/pci/devices', 'bus/pci/drivers', 'devices/virtual'):
         tree.folder(folder)
     if any(g.framework is models.Framework.MDEV for g in profile.gpus):
         tree.folder('class/mdev_bus')
         tree.folder('bus/mdev/devices')
-    builder = _Builder(tree)
+    builder = Builder(tree)
     builder.others(profile.pci_devices)
     for gpu in profile.gpus:
         builder.gpu(gpu)

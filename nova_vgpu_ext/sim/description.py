@@ -90,6 +90,8 @@ class GpuSpec(DeviceSpec):
     driver: str | None = 'nvidia'
     framework: models.Framework = models.Framework.MDEV
     vfs: tuple[VfSpec, ...] = ()
+    #: The functions that appear when they are enabled.
+    hidden_vfs: tuple[VfSpec, ...] = ()
     total_vfs: int = 0
     #: The card's memory; None: as much as fills it with one of its types.
     frame_buffer_mib: int | None = None
@@ -111,7 +113,7 @@ class GpuSpec(DeviceSpec):
             return self.frame_buffer_mib
         sizes = [
             t.frame_buffer_mib * t.maximum
-            for d in self.devices
+            for d in (*self.devices, *self.hidden_vfs)
             for t in d.types
         ]
         return max(sizes, default=0)
