@@ -74,6 +74,43 @@ class NotFound(VgpuError):
         super().__init__(f'no {what} {name!r} here; there are: {choice}')
 
 
+class Refused(VgpuError):
+    """A change would harm somebody, or cannot work; nothing was changed.
+
+    :param reasons: one line each.
+    """
+
+    def __init__(self, reasons: Iterable[str]) -> None:
+        self.reasons = tuple(reasons)
+        super().__init__('\n'.join(self.reasons))
+
+
+class ParameterRefused(VgpuError):
+    """A plugin parameter that is not known."""
+
+    def __init__(self, found: str, expected: str) -> None:
+        self.found = found
+        self.expected = expected
+        super().__init__(f'parameter: found {found}, expected {expected}')
+
+
+class ActionFailed(HostError):
+    """A step failed; what was done before it stays, and can go on."""
+
+
+class LibvirtError(VgpuError):
+    """libvirt cannot be asked.
+
+    :param uri: the connection URI.
+    """
+
+    def __init__(self, uri: str, found: str, remedy: str) -> None:
+        self.uri = uri
+        self.found = found
+        self.remedy = remedy
+        super().__init__(f'[vgpu] libvirt_uri = {uri}: {found}; {remedy}')
+
+
 class PlacementError(VgpuError):
     """Placement, or the way to it, failed.
 

@@ -32,7 +32,7 @@ class ConfigCheck(Lister):
 
     def take_action(self, parsed_args: argparse.Namespace) -> Any:
         """Plan, and show what the plan found."""
-        findings = self.app.plan().findings
+        findings = self.app.host.plan().findings
         self._found = bool(findings)
         if not findings:
             self.app.stderr.write('no findings\n')
@@ -60,7 +60,9 @@ class ConfigPci(Command):
         """Print the section for the types that are set now."""
         from nova_vgpu_ext.plan import pci
 
-        providers, findings = pci.plan(self.app.observe(), self.app.node)
+        providers, findings = pci.plan(
+            self.app.host.observe(), self.app.host.node
+        )
         self.app.show_findings(findings)
         if not providers:
             self.app.stderr.write(

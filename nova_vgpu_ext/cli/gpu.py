@@ -9,7 +9,7 @@
 # WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
 # License for the specific language governing permissions and limitations
 # under the License.
-"""``nova-vgpu gpu``, ``type`` and ``mdev``: what the host has."""
+"""``nova-vgpu gpu`` and ``type``: what the host has."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from nova_vgpu_ext import exception, models
+from nova_vgpu_ext import models
 from nova_vgpu_ext.cli.base import Lister, ShowOne, cells
+from nova_vgpu_ext.plan import mdevs
 
 
 class GpuList(Lister):
@@ -53,7 +54,7 @@ class GpuList(Lister):
                     sum(len(device.mdevs) for device in gpu.devices),
                 )
             )
-            for gpu in self.app.observe().gpus
+            for gpu in self.app.host.observe().gpus
         )
 
 
@@ -72,8 +73,8 @@ class GpuShow(ShowOne):
 
     def take_action(self, parsed_args: argparse.Namespace) -> Any:
         """Read the host and pick the device."""
-        snapshot = self.app.observe()
-        device = _find(snapshot, parsed_args.address)
+        snapshot = self.app.host.observe()
+        device = mdevs.find_device(snapshot, parsed_args.address)
         shown: dict[str, Any] = {
             'address': device.address,
             'libvirt_name': device.libvirt_name,
@@ -86,9 +87,9 @@ class GpuShow(ShowOne):
             shown['framework'] = device.framework.value
             shown['total_vfs'] = device.total_vfs
             shown['vfs'] = [vf.address for vf in device.vfs]
-            mdevs = [m for d in device.devices for m in d.mdevs]
+            existing = [m for d in device.devices for m in d.mdevs]
         else:
-            mdevs = list(device.mdevs)
+            existing = list(device.mdevs)
         if isinstance(device, models.VirtualFunction):
             shown['physical_function'] = device.physical_function
             shown['current_type'] = device.current_type
@@ -96,7 +97,7 @@ class GpuShow(ShowOne):
         shown['types'] = {
             t.id: t.available for t in device.offered_types.values()
         }
-        shown['mdevs'] = [m.uuid for m in mdevs]
+        shown['mdevs'] = [m.uuid for m in existing]
         return tuple(shown), cells(shown.values())
 
 
@@ -119,10 +120,10 @@ class TypeList(Lister):
 
     def take_action(self, parsed_args: argparse.Namespace) -> Any:
         """Read the host and sum up its types."""
-        snapshot = self.app.observe()
+        snapshot = self.app.host.observe()
         devices: Sequence[models.VgpuDevice] = snapshot.gpus
         if parsed_args.gpu:
-            devices = [_find(snapshot, parsed_args.gpu)]
+            devices = [mdevs.find_device(snapshot, parsed_args.gpu)]
         offers = [device.offered_types for device in devices]
         offered_types = models.sum_types(
             t for offered in offers for t in offered.values()
@@ -156,39 +157,3 @@ class TypeList(Lister):
             )
             for t in offered_types.values()
         )
-
-
-class MdevList(Lister):
-    """List the mediated devices of this host."""
-
-    def take_action(self, parsed_args: argparse.Namespace) -> Any:
-        """Read the host."""
-        columns = ('uuid', 'type', 'product', 'gpu', 'guest', 'parameters')
-        return columns, (
-            cells(
-                (
-                    mdev.uuid,
-                    mdev.type_id,
-                    _product(device, mdev),
-                    mdev.parent,
-                    mdev.guest,
-                    mdev.parameters,
-                )
-            )
-            for device in self.app.observe().devices
-            for mdev in device.mdevs
-        )
-
-
-def _find(snapshot: models.Snapshot, address: str) -> models.VgpuDevice:
-    device = snapshot.device(address)
-    if device is None:
-        raise exception.NotFound(
-            'GPU', address, [gpu.address for gpu in snapshot.gpus]
-        )
-    return device
-
-
-def _product(device: models.VgpuDevice, mdev: models.Mdev) -> str | None:
-    vgpu_type = device.type(mdev.type_id) if mdev.type_id else None
-    return vgpu_type.product if vgpu_type else None

@@ -17,7 +17,6 @@ import argparse
 from typing import Any
 
 from nova_vgpu_ext.cli.base import Lister, cells
-from nova_vgpu_ext.conf import placement as placement_conf
 from nova_vgpu_ext.models import ReportedProvider
 
 
@@ -35,7 +34,7 @@ class InventoryList(Lister):
     def take_action(self, parsed_args: argparse.Namespace) -> Any:
         """Plan, and show the plan's providers."""
         reported = self._reported()
-        plan = self.app.plan(
+        plan = self.app.host.plan(
             [name for name, p in reported.items() if p.inventories]
         )
         self.app.show_findings(plan.findings)
@@ -81,11 +80,10 @@ class InventoryList(Lister):
 
     def _reported(self) -> dict[str, ReportedProvider]:
         """Ask Placement for the providers that it has, with their usage."""
-        if placement_conf.GROUP not in self.app.conf.list_all_sections():
+        host = self.app.host
+        if not host.has_placement:
             return {}
-        from nova_vgpu_ext.cli import placement
-
-        reader = placement.tree_reader(self.app, placement.client(self.app))
+        reader = host.tree_reader(host.placement())
         return reader.read_usage(reader.observe().gpus.values()).gpus
 
 

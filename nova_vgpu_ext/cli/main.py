@@ -18,19 +18,14 @@ import functools
 import logging
 import os
 import sys
-from collections.abc import Collection, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from cliff.app import App
 from cliff.commandmanager import CommandManager
 
 import nova_vgpu_ext
-from nova_vgpu_ext import exception, models
-
-if TYPE_CHECKING:
-    from oslo_config import cfg
-
-    from nova_vgpu_ext.plan.inventory import InventoryPlan
+from nova_vgpu_ext import exception, models, runtime
 
 #: Libraries whose warnings say nothing to somebody who runs a command, such
 #: as that a spelling of an option which this project supports is an old one.
@@ -107,73 +102,13 @@ class NovaVgpu(App):
                 logging.getLogger(name).setLevel(logging.ERROR)
 
     @functools.cached_property
-    def conf(self) -> cfg.ConfigOpts:
-        """The options, read once.
-
-        :raises ConfigError: a file cannot be used.
-        """
-        from nova_vgpu_ext.conf import load
-
-        return load.load(self.options.config_file, self.options.config_dir)
-
-    def conf_value(self, group: str, name: str) -> Any:
-        """Read one option.
-
-        :raises ConfigError: its value is not valid.
-        """
-        from nova_vgpu_ext.conf import load
-
-        return load.value(self.conf, group, name)
-
-    @functools.cached_property
-    def devices_config(self) -> models.DevicesConfig:
-        """What nova.conf says of vGPUs.
-
-        :raises ConfigError: there is no configuration file.
-        """
-        from nova_vgpu_ext.conf import load
-
-        load.require_files(self.conf)
-        return load.devices_config(self.conf)
-
-    @functools.cached_property
-    def node(self) -> str:
-        """The compute node's name."""
-        from nova_vgpu_ext.host import node
-
-        return str(
-            self.options.node
-            or self.conf_value('vgpu', 'node_name')
-            or node.default_node_name()
-        )
-
-    def observe(self) -> models.Snapshot:
-        """Read the host, each time anew.
-
-        :raises HostError: there is no sysfs to read.
-        """
-        from nova_vgpu_ext.host import snapshot
-
-        return snapshot.observe(
-            self.options.sysfs_root or self.conf_value('vgpu', 'sysfs_root'),
-            self.conf_value('vgpu', 'driver_catalog'),
-        )
-
-    def plan(self, reported: Collection[str] = ()) -> InventoryPlan:
-        """Plan for this host as it is now.
-
-        :param reported: as of :func:`~nova_vgpu_ext.plan.inventory.plan`.
-        :raises ConfigError: nova.conf cannot be used.
-        :raises HostError: there is no sysfs to read.
-        """
-        from nova_vgpu_ext.plan import inventory
-
-        return inventory.plan(
-            self.devices_config,
-            self.observe(),
-            self.node,
-            self.conf_value('vgpu', 'traits'),
-            reported,
+    def host(self) -> runtime.Runtime:
+        """The host that the options name."""
+        return runtime.Runtime(
+            self.options.config_file,
+            self.options.config_dir,
+            self.options.sysfs_root,
+            self.options.node,
         )
 
     def show_findings(self, findings: Iterable[models.Finding]) -> None:

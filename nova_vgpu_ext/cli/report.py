@@ -79,7 +79,7 @@ class Report(Command):
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         """Run one cycle, or one after the other."""
-        plan = self.app.plan()
+        plan = self.app.host.plan()
         if plan.is_fatal:
             self.app.show_findings(plan.findings)
             return 1
@@ -90,10 +90,8 @@ class Report(Command):
     @functools.cached_property
     def _connected(self) -> tuple[PlacementClient, Reporter]:
         """The way to Placement, and what was seen there so far."""
-        from nova_vgpu_ext.cli import placement
-
-        client = placement.client(self.app)
-        return client, placement.reporter(self.app, client)
+        client = self.app.host.placement()
+        return client, self.app.host.reporter(client)
 
     def _cycle(self, dry_run: bool) -> int:
         """Report once.
@@ -108,7 +106,7 @@ class Report(Command):
             tree: Tree,
         ) -> tuple[tuple[DesiredProvider, ...], tuple[str, ...]]:
             nonlocal findings
-            plan = self.app.plan(tree.with_inventory)
+            plan = self.app.host.plan(tree.with_inventory)
             findings = plan.findings
             if plan.is_fatal:
                 raise exception.FatalFindings(findings)

@@ -69,6 +69,73 @@ Traits of a kind that is left out are removed. Traits that others set on the
 provider are never touched. Empty: no traits.
 """,
     ),
+    cfg.StrOpt(
+        'libvirt_uri',
+        default='qemu:///system',
+        help="""
+Where libvirt is asked which mdevs its domains name. Empty: it is not asked,
+and what depends on the answer is refused. A simulated host has no libvirt, so
+there the default is not asked either.
+""",
+    ),
+    cfg.StrOpt(
+        'state_path',
+        default='/var/lib/nova-vgpu-ext',
+        help="""
+Where the ledger, which remembers the place of each mdev, the lock of all that
+changes the host, and definitions that were put aside are kept. It must
+survive a reboot; containers that change the host share it. A simulated host
+keeps it in its own folder.
+""",
+    ),
+    cfg.StrOpt(
+        'mdevctl_path',
+        default='/etc/mdevctl.d',
+        help="""
+The folder of persistent mdevs that mdevctl and libvirt use. It need not
+exist. A simulated host keeps it in its own folder.
+""",
+    ),
+    cfg.StrOpt(
+        'sriov_manage',
+        default='/usr/lib/nvidia/sriov-manage',
+        help="""
+NVIDIA's program that enables virtual functions; its driver refuses other ways.
+""",
+    ),
+    cfg.ListOpt(
+        'vf_types',
+        default=[],
+        help="""
+Vendor-specific VFIO: the vGPU type of virtual functions, which is set by
+``nova-vgpu prepare`` at each boot, because nothing of it survives one.
+
+``TYPE`` is for every card, ``ADDRESS=TYPE`` for one card or one function; a
+type is a number, or a product such as ``L40S-12Q``. The functions of a card
+get it in the order of their addresses until the card is full. Nova wants all
+functions of one card to be of one resource class.
+""",
+    ),
+    cfg.IntOpt(
+        'orphan_grace',
+        default=3600,
+        min=0,
+        help="""
+How old, in seconds, an mdev that nothing uses must be before ``nova-vgpu mdev
+clean`` or the agent removes it. Nova makes an mdev before it defines the
+domain that names it.
+""",
+    ),
+    cfg.IntOpt(
+        'write_timeout',
+        default=30,
+        min=1,
+        max=3600,
+        help="""
+How long, in seconds, one write to sysfs may take, and how long to wait for
+another program that changes the host.
+""",
+    ),
     cfg.IntOpt(
         'placement_readers',
         default=8,

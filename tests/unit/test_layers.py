@@ -27,15 +27,20 @@ _SHARED = {'models', 'exception'}
 #: For each part of the package the parts that it may import. ``cli`` wires
 #: the rest, and only its own modules import it.
 ALLOWED = {
-    'models': set(),
+    'models': {'models'},
     'exception': set(),
     'conf': _SHARED | {'conf'},
-    'host': _SHARED | {'conf', 'host'},
+    'host': _SHARED | {'conf', 'hook', 'host', 'plan'},
+    'hook': set(),
     'sim': _SHARED | {'sim'},
     'plan': _SHARED | {'plan'},
     'placement': _SHARED | {'conf', 'plan', 'placement'},
+    'runtime': _SHARED | {'conf', 'host', 'sim', 'plan', 'placement'},
     'cli': _SHARED
-    | {'conf', 'host', 'sim', 'plan', 'placement', 'cli', '__init__'},
+    | {
+        *('conf', 'hook', 'host', 'sim', 'plan', 'placement', 'runtime'),
+        *('cli', '__init__'),
+    },
     '__init__': set(),
 }
 
