@@ -19,12 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 from nova_vgpu_ext import exception
 from nova_vgpu_ext.cli.base import Command, ShowOne, cells
+from nova_vgpu_ext.host import hook_file
 
 if TYPE_CHECKING:
     from nova_vgpu_ext.cli.main import NovaVgpu
-    from nova_vgpu_ext.host.hook_file import Settings
 
-_DIRECTORY = '/etc/libvirt/hooks'
 _RESTART = (
     'Restart libvirtd or virtqemud: it looks for hooks only when it starts. '
     'libvirt 6.5 or later is needed.'
@@ -55,8 +54,6 @@ class HookInstall(Command):
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         """Write the file, unless it is there."""
-        from nova_vgpu_ext.host import hook_file
-
         settings = dict(_settings(self.app))
         if parsed_args.on_error:
             settings['refuse'] = parsed_args.on_error == 'refuse'
@@ -82,8 +79,6 @@ class HookRemove(Command):
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         """Remove the file."""
-        from nova_vgpu_ext.host import hook_file
-
         steps = hook_file.remove(parsed_args.directory, parsed_args.dry_run)
         path = os.path.join(parsed_args.directory, hook_file.NAME)
         _show(self.app, steps, f'there is no {path}')
@@ -109,25 +104,19 @@ class HookStatus(ShowOne):
 
     def take_action(self, parsed_args: argparse.Namespace) -> Any:
         """Look at the file."""
-        from nova_vgpu_ext.host import hook_file
-
         found = hook_file.look(parsed_args.directory, _settings(self.app))
         self._is_installed = found.state is hook_file.State.INSTALLED
         settings = found.settings or {}
-        refuse = settings.get('refuse')
+        on_error = None
+        if found.settings is not None:
+            on_error = 'refuse' if settings.get('refuse') else 'start'
         shown = {
             'path': found.path,
             'installed': found.state.value,
             'sysfs_root': settings.get('sysfs_root'),
             'state_path': settings.get('state_path'),
             'mdevctl_path': settings.get('mdevctl_path'),
-            'on_error': (
-                None
-                if found.settings is None
-                else 'refuse'
-                if refuse
-                else 'start'
-            ),
+            'on_error': on_error,
         }
         return tuple(shown), cells(shown.values())
 
@@ -141,7 +130,7 @@ def _add_directory(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--directory',
         metavar='DIR',
-        default=_DIRECTORY,
+        default=hook_file.DIRECTORY,
         help="libvirt's folder of hooks (default: %(default)s)",
     )
 
@@ -154,16 +143,17 @@ def _add_dry_run(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _settings(app: NovaVgpu) -> Settings:
+def _settings(app: NovaVgpu) -> hook_file.Settings:
     """Take the hook's settings from the configuration.
 
     :raises ConfigError: a path is relative; libvirt has its own idea of that.
     """
+    given = app.options.sysfs_root
     settings: dict[str, str | bool] = {}
     for name in ('sysfs_root', 'state_path', 'mdevctl_path'):
-        path = str(app.conf_value('vgpu', name))
-        if name == 'sysfs_root' and app.options.sysfs_root:
-            path = os.path.abspath(app.options.sysfs_root)
+        path = str(getattr(app.host, name))
+        if given and path.startswith(given):
+            path = os.path.abspath(path)
         if not os.path.isabs(path):
             raise exception.ConfigError(
                 f'[vgpu] {name}', repr(path), 'a path from the root'
@@ -173,5 +163,7 @@ def _settings(app: NovaVgpu) -> Settings:
 
 
 def _show(app: NovaVgpu, steps: list[str], nothing: str) -> None:
-    for line in steps or [f'nothing to do: {nothing}']:
+    for line in steps:
         app.stdout.write(f'{line}\n')
+    if not steps:
+        app.stderr.write(f'nothing to do: {nothing}\n')
