@@ -12,7 +12,7 @@
 """Options of other Nova sections on which a finding depends.
 
 They keep Nova's names, types and defaults (``nova/conf/compute.py``,
-``nova/conf/pci.py``).
+``nova/conf/libvirt.py``, ``nova/conf/pci.py``).
 """
 
 from __future__ import annotations
@@ -29,6 +29,44 @@ opts: dict[str, list[cfg.Opt]] = {
 How often, in seconds, nova-compute reads inventories, aggregates and traits of
 every provider of its host again. With hundreds of VFs this costs thousands of
 requests; 0 turns it off.
+""",
+        ),
+    ],
+    'libvirt': [
+        cfg.IntOpt(
+            'live_migration_downtime',
+            default=500,
+            min=100,
+            help="""
+How long, in milliseconds, a guest may stand still at the end of a live
+migration. A vGPU's memory is copied in that time, so Nova's guide wants 500000
+for guests with vGPUs.
+""",
+        ),
+        cfg.IntOpt(
+            'live_migration_downtime_steps',
+            default=10,
+            min=3,
+            help="""
+In how many steps the downtime is raised to its maximum. For guests with vGPUs
+Nova's guide wants 3.
+""",
+        ),
+        cfg.IntOpt(
+            'live_migration_downtime_delay',
+            default=75,
+            min=3,
+            help="""
+How long, in seconds for each GiB, a step takes. For guests with vGPUs Nova's
+guide wants 3.
+""",
+        ),
+        cfg.BoolOpt(
+            'live_migration_permit_post_copy',
+            default=False,
+            help="""
+Whether a live migration may become a post-copy one. Guests with vGPUs need it
+off.
 """,
         ),
     ],

@@ -17,6 +17,7 @@ from typing import Any
 
 import nova.conf.compute
 import nova.conf.devices
+import nova.conf.libvirt
 import nova.conf.pci
 import nova.conf.utils
 from oslo_config import cfg
@@ -61,6 +62,7 @@ class NovaOptionsTest(base.TestCase):
         nova.conf.devices.register_opts(theirs)
         nova.conf.compute.register_opts(theirs)
         nova.conf.pci.register_opts(theirs)
+        nova.conf.libvirt.register_opts(theirs)
         theirs([], default_config_files=[path], default_config_dirs=[])
         return ours, theirs
 
@@ -81,7 +83,7 @@ class NovaOptionsTest(base.TestCase):
             self.assertEqual(described(theirs, group), described(ours, group))
             self.assertEqual(dict(theirs[group]), dict(ours[group]))
 
-    def test_compute_and_pci(self) -> None:
+    def test_other_sections(self) -> None:
         """What is read of other sections is as Nova has it."""
         ours, theirs = self.confs()
         for group, opts in nova_opts.opts.items():
