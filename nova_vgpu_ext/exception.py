@@ -71,7 +71,7 @@ class NotFound(VgpuError):
         self.name = name
         self.known = known
         choice = ', '.join(known) if known else 'none'
-        super().__init__(f'no {what} {name!r} here; there are: {choice}')
+        super().__init__(f'no {what} {name[:60]!r} here; there are: {choice}')
 
 
 class Refused(VgpuError):

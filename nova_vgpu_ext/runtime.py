@@ -194,7 +194,7 @@ class Runtime:
         from nova_vgpu_ext.host import mdevctl
 
         aside = os.path.join(self.state_path, 'put-aside')
-        return mdevctl.Mdevctl(self.mdevctl_path, aside)
+        return mdevctl.Mdevctl(self.mdevctl_path, aside, self.sysfs_root)
 
     def usage(
         self, snapshot: models.Snapshot, placement: bool = False
@@ -243,6 +243,11 @@ class Runtime:
             for found in [type_map.type_of(device.address)]
             if found is not None
         }
+        usage = self.usage(snapshot)
+        plan = mdevs.clean(snapshot, usage, configured, grace)
+        if not plan.actions:
+            # Placement could only keep some of them.
+            return plan
         usage = self.usage(snapshot, placement=True)
         return mdevs.clean(snapshot, usage, configured, grace)
 
@@ -289,6 +294,29 @@ class Runtime:
                     self.ledger,
                     self._users,
                 )
+            )
+
+    def remember(self, forget: bool = False) -> None:
+        """Bring the ledger up to date with the host.
+
+        :param forget: whether entries go that nothing needs any more.
+        :raises VgpuError: libvirt cannot be asked, or the ledger cannot be
+            used.
+        """
+        import dataclasses
+
+        from nova_vgpu_ext.plan import ledger
+
+        snapshot = self.observe()
+        usage = self.usage(snapshot)
+        # A guest that starts has its hook wait for the lock, and libvirt
+        # answers nobody about that guest meanwhile.
+        with self.changing():
+            now = dataclasses.replace(usage, ledger=self.ledger.read())
+            stale = ledger.forgotten(snapshot, usage) if forget else ()
+            self.ledger.change(
+                ledger.entries(snapshot, now),
+                [n for n in stale if now.ledger.get(n) == usage.ledger.get(n)],
             )
 
     @property

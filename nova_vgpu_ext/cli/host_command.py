@@ -41,6 +41,10 @@ class HostCommand(Command):
         """Decide what to do, from the host as it is now."""
         raise NotImplementedError
 
+    def rest(self, parsed_args: argparse.Namespace) -> HostPlan:
+        """Decide what follows, from the host as it is after the plan."""
+        return HostPlan()
+
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         """Plan, and apply unless it is a dry run.
 
@@ -49,10 +53,12 @@ class HostCommand(Command):
         if parsed_args.dry_run:
             plan = self.plan(parsed_args)
             self.show(plan.actions)
+            self.show(self.rest(parsed_args).actions)
         else:
             with self.app.host.changing() as applier:
                 plan = self.plan(parsed_args)
                 self.show(applier.run(plan.actions))
+                self.show(applier.run(self.rest(parsed_args).actions))
         return self.conclude(plan.findings)
 
     def show(self, actions: Iterable[Action]) -> None:
@@ -62,13 +68,16 @@ class HostCommand(Command):
             self.app.stdout.flush()
             self._shown = True
 
-    def conclude(self, findings: Iterable[models.Finding]) -> int:
+    def conclude(
+        self, findings: Iterable[models.Finding], tried: bool = False
+    ) -> int:
         """Show what could not be done, and say so if there was nothing.
 
+        :param tried: whether there was something that failed.
         :returns: the exit code.
         """
         findings = tuple(findings)
         self.app.show_findings(findings)
-        if not self._shown and not findings:
+        if not self._shown and not findings and not tried:
             self.app.stderr.write('nothing to do\n')
         return int(any(f.severity is not Severity.WARNING for f in findings))

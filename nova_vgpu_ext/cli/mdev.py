@@ -148,6 +148,7 @@ class MdevCreate(HostCommand):
             parsed_args.type,
             uuids,
             parsed_args.persist,
+            self.app.host.definitions.read(),
         )
 
     def _new(self, parsed_args: argparse.Namespace) -> list[str]:
@@ -223,12 +224,12 @@ class MdevXml(Command):
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         """Print an element, or two arguments, for each."""
         snapshot = self.app.host.observe()
-        for name in parsed_args.uuids:
-            device, mdev = mdevs.find_mdev(snapshot, name)
+        found = [mdevs.find_mdev(snapshot, name) for name in parsed_args.uuids]
+        for device, mdev in found:
             vgpu_type = device.type(mdev.type_id or '')
             model = (vgpu_type and vgpu_type.device_api) or 'vfio-pci'
             text = _QEMU if parsed_args.qemu else _HOSTDEV
-            self.app.stdout.write(text.format(uuid=name, model=model))
+            self.app.stdout.write(text.format(uuid=mdev.uuid, model=model))
         return 0
 
 
@@ -288,7 +289,7 @@ class MdevParamsSet(HostCommand):
         _, mdev = mdevs.find_mdev(self.app.host.observe(), parsed_args.uuid)
         _refuse_running(mdev)
         text = parameters.join({**parameters.known_in(mdev.parameters), **new})
-        return HostPlan((SetParameters(mdev.uuid, text),))
+        return _parameters(mdev, text)
 
 
 class MdevParamsClear(HostCommand):
@@ -316,7 +317,13 @@ class MdevParamsClear(HostCommand):
             for key, value in parameters.known_in(mdev.parameters).items()
             if parsed_args.keys and key not in parsed_args.keys
         }
-        return HostPlan((SetParameters(mdev.uuid, parameters.join(kept)),))
+        return _parameters(mdev, parameters.join(kept))
+
+
+def _parameters(mdev: models.Mdev, text: str) -> HostPlan:
+    if text == (mdev.parameters or ''):
+        return HostPlan()
+    return HostPlan((SetParameters(mdev.uuid, text),))
 
 
 def _refuse_running(mdev: models.Mdev) -> None:
@@ -354,7 +361,8 @@ def _key(text: str) -> str:
 
 
 def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= _MOST):
+    is_number = text.isascii() and text.isdigit() and len(text) < 10
+    if not (is_number and 1 <= int(text) <= _MOST):
         raise argparse.ArgumentTypeError(
             f'found {text[:20]!r}, expected a number from 1 to {_MOST}'
         )

@@ -15,11 +15,16 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
-from nova_vgpu_ext import models
+from nova_vgpu_ext import exception, models
 from nova_vgpu_ext.cli.host_command import HostCommand
 from nova_vgpu_ext.plan import functions, mdevs
-from nova_vgpu_ext.plan import ledger as ledger_plan
+
+if TYPE_CHECKING:
+    from nova_vgpu_ext.host.apply import Applier
+    from nova_vgpu_ext.plan.actions import Action
 
 _POLL_SECONDS = 1.0
 
@@ -53,31 +58,40 @@ class Prepare(HostCommand):
         """
         host = self.app.host
         wanted = functions.parse_types(host.value('vgpu', 'vf_types'))
-        findings: list[models.Finding] = []
         if parsed_args.dry_run:
-            snapshot = host.observe()
+            return self._dry_run(wanted)
+        failures: list[exception.ActionFailed] = []
+        with host.changing() as applier:
+            self.show(applier.run(functions.enable(host.observe()).actions))
+            snapshot = self._await_types(parsed_args.wait)
             usage = host.usage(snapshot)
-            for plan in (
-                functions.enable(snapshot),
-                functions.set_types(snapshot, usage, wanted),
-                mdevs.restore(snapshot, usage),
-            ):
-                self.show(plan.actions)
-                findings += plan.findings
-        else:
-            with host.changing() as applier:
-                self.show(
-                    applier.run(functions.enable(host.observe()).actions)
-                )
-                snapshot = self._await_types(parsed_args.wait)
-                usage = host.usage(snapshot)
-                types = functions.set_types(snapshot, usage, wanted)
-                self.show(applier.run(types.actions))
-                restored = mdevs.restore(snapshot, usage)
-                self.show(applier.run(restored.actions))
-                findings += [*types.findings, *restored.findings]
-            self._remember()
-        return self.conclude(findings)
+            types = functions.set_types(snapshot, usage, wanted)
+            self.show(_each(applier, types.actions, failures))
+            restored = mdevs.restore(snapshot, usage)
+            self.show(_each(applier, restored.actions, failures))
+        host.remember(forget=True)
+        for failure in failures:
+            self.app.stderr.write(f'{failure}\n')
+        code = self.conclude(
+            (*types.findings, *restored.findings), bool(failures)
+        )
+        return 1 if failures else code
+
+    def _dry_run(self, wanted: Mapping[str, str]) -> int:
+        host = self.app.host
+        snapshot = host.observe()
+        usage = host.usage(snapshot)
+        enabling = functions.enable(snapshot)
+        self.show(enabling.actions)
+        if enabling.actions:
+            self.app.stderr.write(
+                'what follows is known once these functions are there\n'
+            )
+            return 0
+        types = functions.set_types(snapshot, usage, wanted)
+        restored = mdevs.restore(snapshot, usage)
+        self.show((*types.actions, *restored.actions))
+        return self.conclude((*types.findings, *restored.findings))
 
     def _await_types(self, seconds: int) -> models.Snapshot:
         """Read the host once its driver is up, or the time is over."""
@@ -93,12 +107,16 @@ class Prepare(HostCommand):
                 return snapshot
             time.sleep(_POLL_SECONDS)
 
-    def _remember(self) -> None:
-        """Bring the ledger up to date, and forget what nothing needs."""
-        host = self.app.host
-        snapshot = host.observe()
-        usage = host.usage(snapshot)
-        host.ledger.change(
-            ledger_plan.entries(snapshot, usage),
-            ledger_plan.forgotten(snapshot, usage),
-        )
+
+def _each(
+    applier: Applier,
+    actions: Iterable[Action],
+    failures: list[exception.ActionFailed],
+) -> Iterator[Action]:
+    """Apply each step; what fails for one guest does not stop the others."""
+    for action in actions:
+        try:
+            if applier.apply(action):
+                yield action
+        except exception.ActionFailed as failure:
+            failures.append(failure)

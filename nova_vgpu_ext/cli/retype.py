@@ -17,7 +17,7 @@ import argparse
 
 from nova_vgpu_ext import models
 from nova_vgpu_ext.cli.host_command import HostCommand
-from nova_vgpu_ext.plan import functions, mdevs, retype
+from nova_vgpu_ext.plan import functions, retype
 from nova_vgpu_ext.plan.actions import HostPlan
 
 
@@ -53,19 +53,19 @@ class GpuRetype(HostCommand):
         self._say(gpu, self._lines(snapshot, gpu, parsed_args.type))
         return plan
 
-    def take_action(self, parsed_args: argparse.Namespace) -> int:
-        """Remove what must go, then set the new type where one is set."""
-        code = super().take_action(parsed_args)
+    def rest(self, parsed_args: argparse.Namespace) -> HostPlan:
+        """Set the new type where one is set, once what must go is gone."""
         gpu = retype.find_gpu(self.app.host.observe(), parsed_args.address)
         if gpu.framework is not models.Framework.VENDOR_VFIO:
-            return code
-        type_id = mdevs.resolve_type(gpu, parsed_args.type).id
-        steps = functions.fill(gpu, type_id)
-        if parsed_args.dry_run:
-            self.show(steps.actions)
-            return code
-        with self.app.host.changing() as applier:
-            self.show(applier.run(steps.actions))
+            return HostPlan()
+        type_id = functions.type_id(gpu, parsed_args.type)
+        return HostPlan() if type_id is None else functions.fill(gpu, type_id)
+
+    def take_action(self, parsed_args: argparse.Namespace) -> int:
+        """Switch; what an interrupted run has switched is remembered too."""
+        code = super().take_action(parsed_args)
+        if not parsed_args.dry_run:
+            self.app.host.remember()
         return code
 
     def _lines(

@@ -21,6 +21,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
+import logging
 import os
 import re
 import types
@@ -42,8 +43,12 @@ from nova_vgpu_ext.plan.actions import (
     UndefineMdev,
 )
 
+LOG = logging.getLogger(__name__)
+
 _TYPE = re.compile(r'[A-Za-z0-9][A-Za-z0-9_-]{0,63}', re.ASCII)
-_VIRTUAL = re.compile(r'[A-Za-z0-9-]+(_[A-Za-z0-9-]+)*', re.ASCII)
+_VIRTUAL = re.compile(
+    r'(?=.{1,128}\Z)[A-Za-z0-9-]+(_[A-Za-z0-9-]+)*', re.ASCII
+)
 _VENDOR_TYPE = re.compile(r'[0-9]{1,9}', re.ASCII)
 _PARAMETERS = re.compile(r'([a-z_]{1,32}=[0-9],?){0,16}', re.ASCII)
 
@@ -85,8 +90,15 @@ class Applier:
         value: BaseException | None,
         traceback: types.TracebackType | None,
     ) -> None:
-        if self._remember:
+        if not self._remember:
+            return
+        try:
             self._ledger.change(self._remember.values())
+        except exception.HostError as error:
+            if value is None:
+                raise
+            # What ended the steps is what the user must see first.
+            LOG.warning('The ledger is not up to date: %s', error)
 
     def run(self, actions: Iterable[Action]) -> Iterator[Action]:
         """Apply steps in order, and give each that changed something.
@@ -138,6 +150,8 @@ class Applier:
             if not os.path.exists(
                 os.path.join(folder, 'devices', action.uuid)
             ):
+                # What the ledger says of the other one stays.
+                del self._remember[action.uuid]
                 raise exception.ActionFailed(
                     self._path(usage.mdev_path(action.uuid)),
                     'an mdev of another GPU or type',
@@ -152,7 +166,7 @@ class Applier:
         return self._ledger.read()
 
     def _ledger_entry(self, entry: LedgerEntry) -> LedgerEntry:
-        """Keep the domain that the ledger knows for the same mdev."""
+        """Keep the domain that the ledger knows for the same vGPU."""
         known = self._remembered.get(entry.name)
         place = (entry.parent, entry.type_id)
         if known and (known.parent, known.type_id) == place:
@@ -193,7 +207,8 @@ class Applier:
         path = self._path(usage.pci_path(action.gpu))
         if os.path.exists(os.path.join(path, 'virtfn0')):
             return False
-        self._kernel.enable_vfs(action.gpu)
+        with _files(path):
+            self._kernel.enable_vfs(action.gpu)
         return True
 
     def _set_type(self, action: SetVendorType) -> bool:
@@ -210,8 +225,8 @@ class Applier:
             # The card has filled up since the plan was made.
             return False
         self._write(current, action.type_id, str(action))
-        self._remember[action.vf] = LedgerEntry(
-            action.vf, action.vf, action.type_id
+        self._remember[action.vf] = self._ledger_entry(
+            LedgerEntry(action.vf, action.vf, action.type_id)
         )
         return True
 
@@ -249,16 +264,26 @@ class Applier:
             )
 
     def _parent(self, address: str) -> str:
-        if PCI_ADDRESS.fullmatch(address):
-            return self._path(usage.pci_path(address))
-        _check('address', _VIRTUAL, address)
-        for at, letter in enumerate(address):
-            if letter == '_':
-                below = f'{address[:at]}/{address[at + 1 :]}'
-                path = self._path(f'devices/virtual/{below}')
-                if os.path.isdir(path):
-                    return path
-        return self._path(f'devices/virtual/{address}')
+        """Find the folder of what mdevs are made on.
+
+        :raises ActionFailed: there is none.
+        """
+        paths = [usage.pci_path(address)]
+        if not PCI_ADDRESS.fullmatch(address):
+            _check('address', _VIRTUAL, address)
+            paths = [f'devices/virtual/{address}']
+            paths += [
+                f'devices/virtual/{address[:at]}/{address[at + 1 :]}'
+                for at, letter in enumerate(address)
+                if letter == '_'
+            ]
+        for path in map(self._path, paths):
+            if os.path.isdir(path):
+                return path
+        raise _failed(
+            self._path(paths[-1]),
+            OSError(errno.ENODEV, os.strerror(errno.ENODEV)),
+        )
 
     def _vendor(self, vf: str) -> str:
         _check('address', PCI_ADDRESS, vf)
@@ -269,7 +294,7 @@ class Applier:
 
     def _read(self, path: str) -> str:
         try:
-            with open(path, encoding='utf-8') as stream:
+            with open(path, encoding='utf-8', errors='replace') as stream:
                 return stream.read().strip()
         except OSError as error:
             raise _failed(path, error) from error
@@ -277,15 +302,15 @@ class Applier:
     def _write(self, path: str, text: str, step: str) -> None:
         """Write, and say what an error means.
 
-        :raises FileExistsError: there is such a device.
+        :raises FileExistsError: there is such a device, for a creation.
         :raises FileNotFoundError: there is no such file any more, for a
             removal.
         """
         try:
             self._kernel.write(path, text)
-        except FileExistsError:
-            raise
         except OSError as error:
+            if error.errno == errno.EEXIST and path.endswith('/create'):
+                raise FileExistsError(path) from error
             if error.errno in _GONE and path.endswith('/remove'):
                 raise FileNotFoundError(path) from error
             raise _failed(path, error) from error

@@ -13,21 +13,28 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
-import secrets
+import stat
 
 
 def read(path: str, limit: int) -> str:
     """Read a small regular file.
 
     :param limit: in bytes.
-    :raises OSError: it cannot be read, or is a symbolic link.
+    :raises OSError: it cannot be read, is a symbolic link or no file.
     :raises ValueError: it is larger, or no UTF-8 text.
     """
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     handle = os.open(path, flags)
-    with open(handle, 'rb') as stream:
-        data = stream.read(limit + 1)
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, 'no regular file', path)
+        with open(handle, 'rb', closefd=False) as stream:
+            data = stream.read(limit + 1)
+    finally:
+        os.close(handle)
     if len(data) > limit:
         raise ValueError(f'more than {limit} bytes')
     return data.decode()
@@ -36,12 +43,15 @@ def read(path: str, limit: int) -> str:
 def replace(path: str, text: str, mode: int) -> None:
     """Write a file as a whole: who reads sees the old text or the new one.
 
+    One program at a time writes a file, under a lock.
+
     :param mode: its permissions.
     :raises OSError: it cannot be written; the old one stays.
     """
     folder = os.path.dirname(path)
-    name = f'.{os.path.basename(path)}.{secrets.token_hex(8)}'
-    temporary = os.path.join(folder, name)
+    temporary = os.path.join(folder, f'.{os.path.basename(path)}.new')
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(temporary)  # An interrupted run has left it.
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     handle = os.open(temporary, flags, mode)
     try:

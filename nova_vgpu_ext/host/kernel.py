@@ -13,7 +13,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import subprocess
+import tempfile
 import types
 from typing import Protocol
 
@@ -27,6 +31,8 @@ from nova_vgpu_ext.host import writer
 _ATTEMPTS = 6
 _FIRST_WAIT = 1.0
 _PROGRAM_SECONDS = 120.0
+_RACE = 'Cannot obtain unbindLock'
+_OUTPUT_LIMIT = 1 << 16
 
 
 class Kernel(Protocol):
@@ -75,7 +81,7 @@ class RealKernel:
     def enable_vfs(self, address: str) -> None:
         """Run NVIDIA's program, again if the driver is not ready."""
         for attempt in tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(exception.ActionFailed),
+            retry=tenacity.retry_if_exception_type(_NotReady),
             stop=tenacity.stop_after_attempt(_ATTEMPTS),
             wait=tenacity.wait_exponential(multiplier=_FIRST_WAIT, max=10),
             reraise=True,
@@ -85,19 +91,12 @@ class RealKernel:
 
     def _enable_vfs(self, address: str) -> None:
         try:
-            done = subprocess.run(  # noqa: S603
-                [self._sriov_manage, '-e', address],
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors='replace',
-                timeout=_PROGRAM_SECONDS,
-                check=False,
-            )
+            status, said = _run([self._sriov_manage, '-e', address])
         except subprocess.TimeoutExpired as error:
-            raise self._failed(
-                address, f'no end within {_PROGRAM_SECONDS:g} s'
-            ) from error
+            found = f'no end within {_PROGRAM_SECONDS:g} s'
+            raise self._failed(exception.ActionFailed, address, found) from (
+                error
+            )
         except OSError as error:
             raise exception.HostError(
                 f'[vgpu] sriov_manage = {self._sriov_manage}',
@@ -105,16 +104,46 @@ class RealKernel:
                 "NVIDIA's program",
                 'install the vGPU host driver, or set its path',
             ) from error
-        if done.returncode:
-            said = (done.stderr or done.stdout).strip().splitlines()
-            raise self._failed(
-                address, said[-1] if said else f'status {done.returncode}'
-            )
+        if status or _RACE in said:
+            lines = said.strip().splitlines()
+            found = lines[-1].strip() if lines else f'status {status}'
+            raise self._failed(_NotReady, address, found)
 
-    def _failed(self, address: str, found: str) -> exception.ActionFailed:
-        return exception.ActionFailed(
+    def _failed(
+        self, kind: type[exception.ActionFailed], address: str, found: str
+    ) -> exception.ActionFailed:
+        return kind(
             f'{self._sriov_manage} -e {address}',
             found,
             'virtual functions',
             'see the kernel log; give the command again once the driver is up',
         )
+
+
+class _NotReady(exception.ActionFailed):
+    """NVIDIA's program has failed, as it may while the driver starts."""
+
+
+def _run(command: list[str]) -> tuple[int, str]:
+    """Run a program that may hang in the kernel, where no signal ends it.
+
+    :returns: its status and what it said.
+    :raises OSError: it cannot be run.
+    :raises subprocess.TimeoutExpired: it has not ended; it is left behind.
+    """
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(  # noqa: S603
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            status = process.wait(_PROGRAM_SECONDS)
+        except BaseException:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            raise
+        output.seek(0)
+        return status, output.read(_OUTPUT_LIMIT).decode(errors='replace')

@@ -46,8 +46,10 @@ class Ledger:
         try:
             entries = qemu.read_ledger(self.path)
         except (qemu.LedgerError, OSError) as error:
+            said = str(error).removeprefix(f'{self.path}: found ')
+            found, _, expected = said.partition(', expected ')
             raise exception.HostError(
-                self.path, str(error), 'a ledger of this version', _REMEDY
+                self.path, found, expected or 'a ledger', _REMEDY
             ) from error
         return {
             name: LedgerEntry(
@@ -68,7 +70,8 @@ class Ledger:
         :raises HostError: it cannot be read or written.
         """
         before = self.read()
-        after = {k: v for k, v in before.items() if k not in set(forget)}
+        forgotten = set(forget)
+        after = {k: v for k, v in before.items() if k not in forgotten}
         after.update({entry.name: entry for entry in entries})
         if after != before:
             self._write(after)

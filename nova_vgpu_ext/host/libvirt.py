@@ -18,10 +18,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-import defusedxml
 import defusedxml.ElementTree
 
 from nova_vgpu_ext import exception
+from nova_vgpu_ext.host import mdevctl
 from nova_vgpu_ext.models import Domain
 
 _HEX = re.compile(r'(?:0x)?([0-9a-fA-F]{1,8})', re.ASCII)
@@ -30,20 +30,24 @@ _HEX = re.compile(r'(?:0x)?([0-9a-fA-F]{1,8})', re.ASCII)
 _GONE = 'VIR_ERR_NO_DOMAIN'
 
 
-def module() -> Any:
+def module(uri: str = 'any') -> Any:
     """Import libvirt's own Python module.
 
+    :param uri: what it is for.
     :raises LibvirtError: it is not installed.
     """
     try:
-        return importlib.import_module('libvirt')
+        libvirt = importlib.import_module('libvirt')
     except ImportError as error:
         raise exception.LibvirtError(
-            'any',
+            uri,
             f'no Python module libvirt ({error})',
             "install python3-libvirt, or nova-vgpu-ext's extra libvirt; an "
             'empty libvirt_uri does without',
         ) from error
+    # It would print each error to standard error, beside raising it.
+    libvirt.registerErrorHandler(lambda *_: None, None)
+    return libvirt
 
 
 def domains(uri: str) -> tuple[Domain, ...]:
@@ -52,17 +56,17 @@ def domains(uri: str) -> tuple[Domain, ...]:
     :param uri: as of ``virsh --connect``.
     :raises LibvirtError: libvirt cannot be asked.
     """
-    libvirt = module()
+    libvirt = module(uri)
     connection = None
     try:
         connection = libvirt.openAuth(
             uri, [[], lambda *_: 0, None], libvirt.VIR_CONNECT_RO
         )
-        return tuple(read(libvirt, connection))
+        return tuple(_read(libvirt, connection, uri))
     except libvirt.libvirtError as error:
         raise exception.LibvirtError(
             uri,
-            str(error),
+            ' '.join(str(error).split()),
             'start libvirt, or run this as root or in the group libvirt',
         ) from error
     finally:
@@ -70,11 +74,7 @@ def domains(uri: str) -> tuple[Domain, ...]:
             connection.close()
 
 
-def read(libvirt: Any, connection: Any) -> Iterator[Domain]:
-    """Read every domain of an open connection.
-
-    :param libvirt: the module.
-    """
+def _read(libvirt: Any, connection: Any, uri: str) -> Iterator[Domain]:
     for domain in connection.listAllDomains(0):
         try:
             active = bool(domain.isActive())
@@ -86,7 +86,16 @@ def read(libvirt: Any, connection: Any) -> Iterator[Domain]:
             if error.get_error_code() == getattr(libvirt, _GONE):
                 continue
             raise
-        yield _domain(domain.name(), domain.UUIDString(), active, texts)
+        name = domain.name()
+        try:
+            yield _domain(name, domain.UUIDString(), active, texts)
+        except (defusedxml.ElementTree.ParseError, ValueError) as error:
+            # Left out, it would look like a domain without vGPUs.
+            raise exception.LibvirtError(
+                uri,
+                f'domain {name}: XML that libvirt does not write ({error})',
+                f'look at it: virsh dumpxml {name}',
+            ) from error
 
 
 def _domain(name: str, uuid: str, active: bool, texts: list[str]) -> Domain:
@@ -99,7 +108,9 @@ def _domain(name: str, uuid: str, active: bool, texts: list[str]) -> Domain:
             if source is None:
                 continue
             if hostdev.get('type') == 'mdev':
-                mdevs[str(source.get('uuid')).lower()] = None
+                mdev = source.get('uuid', '').lower()
+                if mdevctl.UUID.fullmatch(mdev):
+                    mdevs[mdev] = None
             elif hostdev.get('type') == 'pci':
                 functions[_address(source)] = None
     return Domain(name, uuid, active, tuple(mdevs), tuple(functions))

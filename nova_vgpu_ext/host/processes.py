@@ -36,16 +36,15 @@ def holders(
     :returns: by name, processes as ``qemu-system-x86 (4711)``; nothing for a
         device that nobody holds.
     """
-    nodes = {
-        node: name
-        for name, path in paths.items()
-        for node in _nodes(os.path.join(sysfs_root, path))
-    }
+    # Functions that share a group share its node as well.
+    nodes: dict[str, list[str]] = {}
+    for name, path in paths.items():
+        for node in _nodes(os.path.join(sysfs_root, path)):
+            nodes.setdefault(node, []).append(name)
     found: dict[str, list[str]] = {}
     if nodes:
         for pid, target in _open_files(proc):
-            name = nodes.get(target)
-            if name is not None:
+            for name in nodes.get(target, ()):
                 process = f'{_command(proc, pid)} ({pid})'
                 if process not in found.setdefault(name, []):
                     found[name].append(process)
@@ -81,7 +80,8 @@ def _open_files(proc: str) -> Iterable[tuple[str, str]]:
             except OSError:
                 continue
             if target.startswith(_VFIO):
-                yield pid, target
+                # A node may go, as from a guest's own /dev, and stay open.
+                yield pid, target.removesuffix(' (deleted)')
 
 
 def _command(proc: str, pid: str) -> str:

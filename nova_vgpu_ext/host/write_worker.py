@@ -15,6 +15,7 @@ Each line of standard input is a JSON list of a path and a text; each line of
 standard output is the error number, 0 for none.
 """
 
+import errno
 import json
 import os
 import sys
@@ -33,7 +34,10 @@ def write(path: str, text: str) -> int:
         finally:
             os.close(handle)
     except OSError as error:
-        return error.errno or 5
+        return error.errno or errno.EIO
+    except ValueError:
+        # A path with a NUL, or a text that is none.
+        return errno.EINVAL
     return 0
 
 

@@ -18,6 +18,7 @@ left behind and the next write gets another one.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pathlib
@@ -29,6 +30,10 @@ from types import TracebackType
 
 _WORKER = pathlib.Path(__file__).with_name('write_worker.py')
 _LIMIT = 4096
+#: How long a process may take to end that has nothing to write.
+_END_SECONDS = 5.0
+#: How long one may take that is killed; in the kernel it stays until later.
+_KILL_SECONDS = 0.2
 
 
 class Timeout(Exception):
@@ -62,12 +67,16 @@ class Writer:
         :raises OSError: the kernel refused.
         :raises Timeout: it has not answered.
         """
+        if self._worker is not None and self._worker.poll() is not None:
+            self._abandon(self._worker)
         worker = self._worker or self._start()
         request = json.dumps([path, text]).encode() + b'\n'
-        answer = self._exchange(worker, request)
-        if answer is None:
+        try:
+            answer = self._exchange(worker, request)
+        except BaseException:
+            # It may still answer, and that would be no answer to the next.
             self._abandon(worker)
-            raise Timeout
+            raise
         number = int(answer)
         if number:
             raise OSError(number, os.strerror(number), path)
@@ -76,10 +85,11 @@ class Writer:
         """End the process, unless it hangs."""
         if self._worker is not None:
             worker, self._worker = self._worker, None
-            for stream in (worker.stdin, worker.stdout):
-                if stream is not None:
-                    stream.close()
-            worker.wait()
+            _hang_up(worker)
+            try:
+                worker.wait(_END_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._abandon(worker)
 
     def _start(self) -> subprocess.Popen[bytes]:
         self._worker = subprocess.Popen(  # noqa: S603
@@ -87,6 +97,9 @@ class Writer:
             [sys.executable, '-I', '-S', str(_WORKER)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            # One that is left behind must not hold the output of this
+            # program open, for which somebody may wait.
+            stderr=subprocess.DEVNULL,
             bufsize=0,
             # Ctrl-C is for the program that asks.
             start_new_session=True,
@@ -95,22 +108,19 @@ class Writer:
 
     def _exchange(
         self, worker: subprocess.Popen[bytes], request: bytes
-    ) -> bytes | None:
+    ) -> bytes:
         if worker.stdin is None or worker.stdout is None:
-            return None
+            raise Timeout
         worker.stdin.write(request)
         end = time.monotonic() + self._seconds
         answer = b''
         while not answer.endswith(b'\n'):
             left = max(0.0, end - time.monotonic())
             if not select.select([worker.stdout], [], [], left)[0]:
-                return None
+                raise Timeout
             more = os.read(worker.stdout.fileno(), _LIMIT)
             if not more:
-                raise OSError(
-                    f'the process that writes to sysfs has ended '
-                    f'({worker.wait()})'
-                )
+                raise OSError('the process that writes to sysfs has ended')
             answer += more
         return answer
 
@@ -118,6 +128,12 @@ class Writer:
         """Ask it to end; the kernel may let it only later."""
         self._worker = None
         worker.kill()
-        for stream in (worker.stdin, worker.stdout):
-            if stream is not None:
-                stream.close()
+        _hang_up(worker)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            worker.wait(_KILL_SECONDS)
+
+
+def _hang_up(worker: subprocess.Popen[bytes]) -> None:
+    for stream in (worker.stdin, worker.stdout):
+        if stream is not None:
+            stream.close()

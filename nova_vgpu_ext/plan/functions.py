@@ -18,6 +18,7 @@ offers now; the apply layer asks a function again before it writes.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from nova_vgpu_ext import exception
@@ -41,6 +42,8 @@ from nova_vgpu_ext.plan.actions import (
 )
 
 OPTION = '[vgpu] vf_types'
+
+_NUMBER = re.compile('[0-9]{1,9}', re.ASCII)
 
 
 def enable(snapshot: Snapshot) -> HostPlan:
@@ -68,9 +71,10 @@ def parse_types(items: Sequence[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for item in items:
         address, equals, type_text = item.partition('=')
+        is_address = PCI_ADDRESS.fullmatch(address)
         if not equals:
             address, type_text = '', item
-        if (address and not PCI_ADDRESS.fullmatch(address)) or not type_text:
+        if (equals and not is_address) or not type_text:
             raise exception.ConfigError(
                 OPTION,
                 repr(item[:60]),
@@ -103,7 +107,25 @@ def set_types(
         if gpu.framework is Framework.VENDOR_VFIO:
             for vf in gpu.vfs:
                 _set_type(gpu, vf, usage, wanted, actions, findings)
+    # A card may take types of one size at a time, so what goes goes first.
+    actions.sort(key=lambda action: isinstance(action, SetVendorType))
     return HostPlan(tuple(actions), tuple(findings))
+
+
+def type_id(gpu: Gpu, text: str) -> str | None:
+    """Find the number of a type that a user named for a card.
+
+    :returns: its number, which is not checked where the card has room for no
+        other type: its driver then lists none. None for a product on such a
+        card; its number is known once the functions are cleared.
+    :raises VgpuError: as of :func:`nova_vgpu_ext.plan.mdevs.resolve_type`.
+    """
+    try:
+        return mdevs.resolve_type(gpu, text).id
+    except exception.NotFound:
+        if not any(vf.current_type for vf in gpu.vfs):
+            raise
+        return text if _NUMBER.fullmatch(text) else None
 
 
 def users(vf: VirtualFunction, usage: Usage) -> list[str]:
@@ -113,9 +135,10 @@ def users(vf: VirtualFunction, usage: Usage) -> list[str]:
     return found
 
 
-def leave_type(usage: Usage, gpu: Gpu, type_id: str) -> HostPlan:
+def leave_type(usage: Usage, gpu: Gpu, type_id: str | None) -> HostPlan:
     """Plan what must go before a card can have another type.
 
+    :param type_id: the type to come; None if it is not known yet.
     :raises Refused: a function with another type is in use.
     """
     others = [vf for vf in gpu.vfs if vf.current_type not in (None, type_id)]
@@ -156,24 +179,28 @@ def _set_type(
     if text is None:
         return
     try:
-        type_id = mdevs.resolve_type(gpu, text).id
+        wanted_id = type_id(gpu, text)
     except exception.VgpuError as error:
-        if not any(
-            f.option == OPTION and gpu.address in f.found for f in findings
-        ):
-            findings.append(_not_offered(gpu, text, error))
+        finding = _not_offered(gpu, text, str(error))
+        if finding not in findings:
+            findings.append(finding)
         return
-    if vf.current_type == type_id:
+    if wanted_id in (None, vf.current_type):
+        return  # A card without room for another type names none.
+    if wanted_id not in gpu.offered_types:
+        finding = _not_offered(gpu, text, 'not offered beside what is set')
+        if finding not in findings:
+            findings.append(finding)
         return
     if vf.current_type is not None:
         reasons = users(vf, usage)
         if reasons:
-            findings.append(_in_use(vf, type_id, reasons))
+            findings.append(_in_use(vf, wanted_id, reasons))
             return
         actions.append(ClearVendorType(vf.address, vf.current_type))
-    elif vf.type(type_id) is None:
+    elif vf.type(wanted_id) is None:
         return
-    actions.append(SetVendorType(vf.address, type_id))
+    actions.append(SetVendorType(vf.address, wanted_id))
 
 
 def _no_device(address: str) -> Finding:
@@ -186,13 +213,13 @@ def _no_device(address: str) -> Finding:
     )
 
 
-def _not_offered(gpu: Gpu, text: str, error: exception.VgpuError) -> Finding:
+def _not_offered(gpu: Gpu, text: str, why: str) -> Finding:
     return Finding(
         Severity.ERROR,
         OPTION,
-        f'{text!r} for {gpu.address}: {error}',
+        f'{text!r} for {gpu.address}: {why}',
         'a type that the card offers now',
-        'nova-vgpu type list shows them',
+        'nova-vgpu type list shows them; gpu retype changes what is set',
     )
 
 

@@ -24,6 +24,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from nova_vgpu_ext import exception
 from nova_vgpu_ext.models import (
+    Domain,
     Finding,
     Framework,
     Gpu,
@@ -44,6 +45,9 @@ from nova_vgpu_ext.plan.actions import (
     RemoveMdev,
     UndefineMdev,
 )
+from nova_vgpu_ext.plan.rooms import Rooms
+
+_ASKED = 'it is removed'
 
 
 def find_device(snapshot: Snapshot, address: str) -> VgpuDevice:
@@ -101,6 +105,7 @@ def create(
     type_text: str,
     uuids: Sequence[str],
     persist: bool = False,
+    definitions: Sequence[MdevDefinition] = (),
 ) -> HostPlan:
     """Plan new mdevs of one type on one GPU.
 
@@ -111,41 +116,38 @@ def create(
     :param type_text: as of :func:`resolve_type`.
     :param uuids: one for each mdev.
     :param persist: whether they shall come back after a reboot.
+    :param definitions: the persistent mdevs that there are.
     :raises VgpuError: the address, the type or a UUID cannot be used, or
         there is no room for all of them.
     """
     device = find_device(snapshot, address)
     _refuse_vendor(snapshot, device)
     wanted = resolve_type(device, type_text)
-    existing = {mdev.uuid: mdev for mdev in snapshot.mdevs}
-    inside = {d.address for d in _places(device)}
-    missing = []
-    actions: list[Action] = []
-    for uuid in uuids:
-        found = existing.get(uuid)
-        if found is None:
-            missing.append(uuid)
-        elif found.type_id != wanted.id or found.parent not in inside:
-            raise exception.Refused(
-                [
-                    f'mdev {uuid}: found one of {found.type_id} on '
-                    f'{found.parent}, expected none, or one of {wanted.id} '
-                    f'on {address}; choose another UUID'
-                ]
-            )
-        elif persist:
-            actions.append(
-                DefineMdev(MdevDefinition(uuid, found.parent, wanted.id, True))
-            )
-    parents = _room(device, wanted)
+    taken: list[Mdev | MdevDefinition] = [*snapshot.mdevs, *definitions]
+    for known in taken:
+        if known.uuid in uuids:
+            _refuse_elsewhere(known, device, wanted)
+    there = {mdev.uuid: mdev.parent for mdev in snapshot.mdevs}
+    uuids = list(dict.fromkeys(uuids))
+    missing = [uuid for uuid in uuids if uuid not in there]
+    parents = _room(snapshot, device, wanted)
     if len(missing) > len(parents):
         raise exception.Refused([_full(device, wanted, missing, parents)])
-    for uuid, parent in zip(missing, parents, strict=False):
-        actions.append(CreateMdev(uuid, parent, wanted.id))
-        if persist:
-            actions.append(
-                DefineMdev(MdevDefinition(uuid, parent, wanted.id, True))
-            )
+    homes: dict[str, str] = {}
+    for definition in definitions:
+        if definition.uuid in missing and definition.parent in parents:
+            parents.remove(definition.parent)
+            homes[definition.uuid] = definition.parent
+    actions: list[Action] = []
+    for uuid in uuids:
+        if uuid in missing:
+            parent = homes.get(uuid) or parents.pop(0)
+            actions.append(CreateMdev(uuid, parent, wanted.id))
+        else:
+            parent = there[uuid]
+        definition = MdevDefinition(uuid, parent, wanted.id, True)
+        if persist and definition not in definitions:
+            actions.append(DefineMdev(definition))
     return HostPlan(tuple(actions))
 
 
@@ -163,32 +165,22 @@ def remove(snapshot: Snapshot, usage: Usage, uuids: Sequence[str]) -> HostPlan:
 
     :param uuids: of mdevs, or of persistent definitions of which there is
         no mdev now.
-    :raises NotFound: there is neither.
+    :returns: the removals, and an error for each that is not there.
+    :raises NotFound: there is none of them.
     :raises Refused: one is in use, or may be; all reasons are given.
     """
     existing = {mdev.uuid: mdev for mdev in snapshot.mdevs}
-    reasons: list[str] = []
+    absent: list[Finding] = []
     actions: list[Action] = []
     for uuid in dict.fromkeys(uuids):
-        mdev = existing.get(uuid)
-        definition = usage.definition(uuid)
-        if mdev is None and definition is None:
-            raise exception.NotFound('mdev', uuid, sorted(existing))
-        if mdev is not None:
-            reasons += [f'mdev {uuid}: {r}' for r in _reasons(mdev, usage)]
-        else:
-            reasons += [
-                f'mdev {uuid}: in use by {d}' for d in usage.domains_of(uuid)
-            ]
-        actions += _removal(mdev, definition, 'it is removed')
-    reasons += _allocated(
-        [existing[uuid] for uuid in uuids if uuid in existing],
-        snapshot,
-        usage,
-    )
-    if reasons:
-        raise exception.Refused(dict.fromkeys(reasons))
-    return HostPlan(tuple(actions))
+        steps = list(_removal(uuid, existing.get(uuid), usage, _ASKED))
+        if not steps:
+            absent.append(_absent(uuid))
+        actions += steps
+    _refuse_used(snapshot, usage, uuids)
+    if absent and not actions:
+        raise exception.NotFound('mdev', uuids[0], sorted(existing))
+    return HostPlan(tuple(actions), tuple(absent))
 
 
 def clean(
@@ -231,7 +223,7 @@ def clean(
             findings.append(_kept(device, len(orphans), surplus))
             continue
         for mdev, reason in orphans:
-            actions += _removal(mdev, usage.definition(mdev.uuid), reason)
+            actions += _removal(mdev.uuid, mdev, usage, reason)
     return HostPlan(tuple(actions), tuple(findings))
 
 
@@ -244,14 +236,14 @@ def restore(snapshot: Snapshot, usage: Usage) -> HostPlan:
     it starts each (``_start_inactive_mediated_devices`` of Nova's libvirt
     driver), so it is put aside.
     """
-    existing = {mdev.uuid for mdev in snapshot.mdevs}
-    rooms = _Rooms(snapshot)
+    rooms = Rooms(snapshot)
+    # Where each mdev is, or will be.
+    places = {mdev.uuid: mdev.parent for mdev in snapshot.mdevs}
     actions: list[Action] = []
     findings: list[Finding] = []
-    coming: set[str] = set()
     for domain in usage.domains:
         for uuid in domain.mdevs:
-            if uuid in existing or uuid in coming:
+            if uuid in places:
                 continue
             origin = _origin(uuid, usage)
             if origin is None:
@@ -261,14 +253,9 @@ def restore(snapshot: Snapshot, usage: Usage) -> HostPlan:
             if problem:
                 findings.append(_no_room(domain.name, origin, problem))
                 continue
-            coming.add(uuid)
+            places[uuid] = origin.parent
             actions.append(CreateMdev(uuid, origin.parent, origin.type_id))
-    for definition in usage.definitions:
-        if definition.uuid in existing | coming:
-            continue
-        problem = rooms.take(definition.parent, definition.type_id)
-        if problem:
-            actions.append(UndefineMdev(definition, problem))
+    actions += _stale(usage.definitions, rooms, places)
     return HostPlan(tuple(actions), tuple(findings))
 
 
@@ -292,6 +279,13 @@ def leave_type(
         for d in usage.definitions
         if d.parent in inside and d.type_id != type_id
     ]
+    waiting = [
+        f'mdev {uuid}: {domain} waits for it with {origin.type_id} on '
+        f'{origin.parent}; nova-vgpu prepare makes it again'
+        for uuid, origin, domain in _waiting(snapshot, usage)
+        if origin.parent in inside and origin.type_id != type_id
+    ]
+    _refuse_used(snapshot, usage, others, waiting)
     return remove(snapshot, usage, others)
 
 
@@ -328,21 +322,35 @@ def _refuse_vendor(snapshot: Snapshot, device: VgpuDevice) -> None:
         )
 
 
+def _refuse_elsewhere(
+    known: Mdev | MdevDefinition, device: VgpuDevice, wanted: VgpuType
+) -> None:
+    inside = {place.address for place in _places(device)}
+    if known.type_id == wanted.id and known.parent in inside:
+        return
+    kind = 'one' if isinstance(known, Mdev) else 'a persistent one'
+    raise exception.Refused(
+        [
+            f'mdev {known.uuid}: found {kind} of {known.type_id} on '
+            f'{known.parent}, expected none, or one of {wanted.id} on '
+            f'{device.address}; choose another UUID'
+        ]
+    )
+
+
 def _places(device: VgpuDevice) -> tuple[VgpuDevice, ...]:
     return device.devices if isinstance(device, Gpu) else (device,)
 
 
-def _room(device: VgpuDevice, wanted: VgpuType) -> list[str]:
+def _room(
+    snapshot: Snapshot, device: VgpuDevice, wanted: VgpuType
+) -> list[str]:
     """Give a parent for each vGPU of a type that fits."""
+    rooms = Rooms(snapshot)
     parents: list[str] = []
-    existing = 0
     for place in _places(device):
-        offered = place.type(wanted.id)
-        parents += [place.address] * (offered.available if offered else 0)
-        existing += sum(m.type_id == wanted.id for m in place.mdevs)
-    if isinstance(device, Gpu) and device.vfs and wanted.maximum is not None:
-        # Each VF says that it has room, but they share the card's memory.
-        return parents[: max(0, wanted.maximum - existing)]
+        while rooms.take(place.address, wanted.id) is None:
+            parents.append(place.address)
     return parents
 
 
@@ -369,15 +377,55 @@ def _full(
     )
 
 
-def _reasons(mdev: Mdev, usage: Usage) -> Iterator[str]:
-    for user in users(mdev, usage):
-        yield f'in use by {user}'
+def _no_home(uuid: str, parent: str, wanted: VgpuType) -> str:
+    return (
+        f'{parent}: found no room for {_label(wanted)}, expected room for '
+        f'the persistent mdev {uuid}; nova-vgpu mdev remove forgets it'
+    )
+
+
+def _absent(uuid: str) -> Finding:
+    return Finding(
+        Severity.ERROR,
+        f'mdev {uuid}',
+        'none',
+        'one to remove',
+        'nova-vgpu mdev list shows what is there',
+    )
+
+
+def _refuse_used(
+    snapshot: Snapshot,
+    usage: Usage,
+    uuids: Iterable[str],
+    more: Iterable[str] = (),
+) -> None:
+    """Refuse to remove what somebody uses.
+
+    :param uuids: of mdevs, or of definitions.
+    :param more: reasons that are known already.
+    :raises Refused: there is a reason; all are given.
+    """
+    existing = {mdev.uuid: mdev for mdev in snapshot.mdevs}
+    reasons = [*more]
+    parents: dict[str, None] = {}
+    for uuid in dict.fromkeys(uuids):
+        mdev = existing.get(uuid)
+        if mdev is not None:
+            parents[mdev.parent] = None
+            found = users(mdev, usage)
+        else:
+            found = [str(domain) for domain in usage.domains_of(uuid)]
+        reasons += [f'mdev {uuid}: in use by {user}' for user in found]
+    reasons += _allocated(parents, snapshot, usage)
+    if reasons:
+        raise exception.Refused(dict.fromkeys(reasons))
 
 
 def _allocated(
-    mdevs: Iterable[Mdev], snapshot: Snapshot, usage: Usage
+    parents: Iterable[str], snapshot: Snapshot, usage: Usage
 ) -> Iterator[str]:
-    for address in dict.fromkeys(mdev.parent for mdev in mdevs):
+    for address in parents:
         device = snapshot.device(address)
         surplus = in_flight(device, usage) if device else 0
         if surplus:
@@ -389,12 +437,13 @@ def _allocated(
 
 
 def _removal(
-    mdev: Mdev | None, definition: MdevDefinition | None, reason: str
+    uuid: str, mdev: Mdev | None, usage: Usage, reason: str
 ) -> Iterator[Action]:
-    # The definition first: what is interrupted in between is an mdev that
+    # The definitions first: what is interrupted in between is an mdev that
     # the next run removes, not one that comes back.
-    if definition is not None:
-        yield UndefineMdev(definition, reason)
+    for definition in usage.definitions:
+        if definition.uuid == uuid:
+            yield UndefineMdev(definition, reason)
     if mdev is not None:
         yield RemoveMdev(mdev.uuid, mdev.parent, mdev.type_id)
 
@@ -426,6 +475,31 @@ def _kept(device: VgpuDevice, orphans: int, surplus: int) -> Finding:
     )
 
 
+def _stale(
+    definitions: Iterable[MdevDefinition],
+    rooms: Rooms,
+    places: dict[str, str],
+) -> Iterator[Action]:
+    """Put definitions aside of which no mdev is there and none can be made.
+
+    :param places: where mdevs are or will be, by UUID; those that can be
+        made are added.
+    """
+    for definition in definitions:
+        uuid, parent = definition.uuid, definition.parent
+        if places.get(uuid, parent) != parent:
+            # mdevctl keeps a UUID once for each parent; only one can be made.
+            problem: str | None = f'its mdev is on {places[uuid]}'
+        elif uuid in places:
+            continue
+        else:
+            problem = rooms.take(parent, definition.type_id)
+        if problem:
+            yield UndefineMdev(definition, problem)
+        else:
+            places[uuid] = parent
+
+
 def _origin(uuid: str, usage: Usage) -> MdevDefinition | None:
     definition = usage.definition(uuid)
     if definition is not None:
@@ -434,6 +508,18 @@ def _origin(uuid: str, usage: Usage) -> MdevDefinition | None:
     if entry is None:
         return None
     return MdevDefinition(uuid, entry.parent, entry.type_id)
+
+
+def _waiting(
+    snapshot: Snapshot, usage: Usage
+) -> Iterator[tuple[str, MdevDefinition, Domain]]:
+    """Give the mdevs that domains name and that are not there."""
+    existing = {mdev.uuid for mdev in snapshot.mdevs}
+    for domain in usage.domains:
+        for uuid in domain.mdevs:
+            origin = None if uuid in existing else _origin(uuid, usage)
+            if origin is not None:
+                yield uuid, origin, domain
 
 
 def _unknown_mdev(domain: str, uuid: str) -> Finding:
@@ -458,26 +544,3 @@ def _no_room(domain: str, origin: MdevDefinition, problem: str) -> Finding:
         'check the GPU (nova-vgpu gpu show), or hard-reboot the server '
         '(openstack server reboot --hard)',
     )
-
-
-class _Rooms:
-    """What still fits, while mdevs are handed out in the plan."""
-
-    def __init__(self, snapshot: Snapshot) -> None:
-        self._snapshot = snapshot
-        self._planned: dict[str, list[str]] = {}
-
-    def take(self, address: str, type_id: str) -> str | None:
-        """Take room for one mdev; if there is none, say why."""
-        device = self._snapshot.device(address)
-        if device is None:
-            return f'there is no GPU {address}'
-        offered = device.type(type_id)
-        if offered is None:
-            return f'{address} does not offer {type_id}'
-        planned = self._planned.setdefault(address, [])
-        others = [t for t in planned if t != type_id]
-        if others or len(planned) >= offered.available:
-            return f'{address} has no room for {type_id}'
-        planned.append(type_id)
-        return None

@@ -48,9 +48,10 @@ def plan(
     :raises NotFound: the GPU does not offer the type.
     :raises Refused: something of another type is in use, with who uses it.
     """
-    type_id = mdevs.resolve_type(gpu, type_text).id
     if gpu.framework is Framework.VENDOR_VFIO:
+        type_id = functions.type_id(gpu, type_text)
         return functions.leave_type(usage, gpu, type_id)
+    type_id = mdevs.resolve_type(gpu, type_text).id
     return mdevs.leave_type(snapshot, usage, gpu, type_id)
 
 
@@ -77,6 +78,9 @@ def configuration(
     default = type_map.default
     if default is None or default.id != type_id:
         after[type_id] = [*after.get(type_id, []), *targets]
+    elif not all(map(types.is_nova_pci_address, targets)):
+        # The default is for PCI devices only, and is none with addresses.
+        after[type_id] = [*_by_default(type_map, snapshot), *targets]
     return _lines(before, after)
 
 
@@ -89,13 +93,33 @@ def vf_types(items: Sequence[str], gpu: Gpu, type_text: str) -> list[str]:
     wanted = functions.parse_types(items)
     now = wanted.get(gpu.address, wanted.get(''))
     own = {vf.address for vf in gpu.vfs} & set(wanted)
-    type_id = mdevs.resolve_type(gpu, type_text).id
-    if now and not own and mdevs.resolve_type(gpu, now).id == type_id:
+    if now and not own and _is_same_type(gpu, now, type_text):
         return []
     kept = {k: v for k, v in wanted.items() if k not in own}
     kept[gpu.address] = type_text
     values = [f'{k}={v}' if k else v for k, v in kept.items()]
     return ['[vgpu]', f'vf_types = {", ".join(values)}']
+
+
+def _is_same_type(gpu: Gpu, one: str, other: str) -> bool:
+    if one == other:
+        return True
+    wanted = functions.type_id(gpu, other)
+    try:
+        found = functions.type_id(gpu, one)
+    except exception.VgpuError:
+        return False  # A slip of the hand, which this mends.
+    return found is not None and found == wanted
+
+
+def _by_default(type_map: types.TypeMap, snapshot: Snapshot) -> list[str]:
+    return [
+        device.address
+        for device in snapshot.devices
+        if device.types
+        and device.address not in type_map.by_address
+        and type_map.type_of(device.address) is not None
+    ]
 
 
 def _lines(

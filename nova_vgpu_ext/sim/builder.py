@@ -111,7 +111,7 @@ class Builder:
         spec: description.GpuSpec | description.PciSpec,
         address: str,
     ) -> None:
-        """Write what every PCI function has."""
+        """Write what every PCI function has; nothing finds it yet."""
         tree = self.tree
         vendor, device = spec.vendor_id, spec.device_id
         for name, value in (
@@ -136,18 +136,22 @@ class Builder:
         ]
         tree.file(f'{path}/uevent', '\n'.join(lines))
         tree.link(f'{path}/subsystem', 'bus/pci')
-        tree.link(f'bus/pci/devices/{address}', path)
         if spec.driver:
             driver = f'bus/pci/drivers/{spec.driver}'
             tree.link(f'{path}/driver', driver)
             tree.link(f'{driver}/{address}', path)
         self.group(path)
 
+    def appear(self, path: str, address: str) -> None:
+        """Let the bus list a PCI function."""
+        self.tree.link(f'bus/pci/devices/{address}', path)
+
     def others(self, specs: tuple[description.PciSpec, ...]) -> None:
         """Write the functions that are no GPUs, and link VFs to theirs."""
         vfs: dict[str, list[str]] = {}
         for spec in specs:
             self.function(path_of(spec.address), spec, spec.address)
+            self.appear(path_of(spec.address), spec.address)
             if spec.physical_function is not None:
                 vfs.setdefault(spec.physical_function, []).append(spec.address)
         for physfn, addresses in vfs.items():
@@ -172,6 +176,7 @@ class Builder:
             tree.file(f'{path}/sriov_numvfs', str(len(gpu.vfs)))
         if gpu.framework is models.Framework.MDEV:
             self.offers(path, gpu, gpu)
+        self.appear(path, gpu.address)
         self.vfs(gpu)
 
     def vfs(self, gpu: description.GpuSpec) -> None:
@@ -186,6 +191,7 @@ class Builder:
                 self.offers(below, gpu, vf)
             elif gpu.framework is models.Framework.VENDOR_VFIO:
                 self.vendor(below, gpu, vf)
+            self.appear(below, vf.address)
 
     def offers(
         self,
@@ -197,7 +203,6 @@ class Builder:
         tree = self.tree
         if not device.types:
             return
-        tree.link(f'class/mdev_bus/{path.rpartition("/")[2]}', path)
         for vgpu_type in device.types:
             below = f'{path}/mdev_supported_types/{vgpu_type.id}'
             count = description.available(gpu, device, vgpu_type)
@@ -210,6 +215,7 @@ class Builder:
             tree.folder(f'{below}/devices')
         for mdev in device.mdevs:
             self.mdev(path, gpu, mdev)
+        tree.link(f'class/mdev_bus/{path.rpartition("/")[2]}', path)
 
     def mdev(
         self,
@@ -226,11 +232,11 @@ class Builder:
         tree.link(f'{below}/mdev_type', vgpu_type)
         tree.link(f'{below}/subsystem', 'bus/mdev')
         tree.link(f'{vgpu_type}/devices/{mdev.uuid}', below)
-        tree.link(f'bus/mdev/devices/{mdev.uuid}', below)
         self.group(below)
         if not gpu.is_virtual:
             tree.file(f'{below}/nvidia/vm_name', mdev.guest or '')
             tree.file(f'{below}/nvidia/vgpu_params', mdev.parameters or '')
+        tree.link(f'bus/mdev/devices/{mdev.uuid}', below)
 
     def vendor(
         self, path: str, gpu: description.GpuSpec, vf: description.VfSpec

@@ -24,7 +24,6 @@ import fcntl
 import os
 import re
 import shutil
-import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -34,6 +33,10 @@ from nova_vgpu_ext.sim import builder, changes, description, state
 FOLDER = '.nova-vgpu-sim'
 _STATE = 'host.json'
 _LIMIT = 1023
+_NUMBER = re.compile('[0-9]{1,9}', re.ASCII)
+_UUID = re.compile(
+    '[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}', re.ASCII
+)
 
 #: From a card or VF to the same, changed.
 _Change = Callable[[Any], Any]
@@ -85,13 +88,14 @@ class SimulatedKernel:
         :raises OSError: as the kernel or the driver would.
         """
         where = os.path.relpath(os.path.realpath(path), self.root)
-        if not os.path.isfile(os.path.join(self.root, where)):
+        full = os.path.join(self.root, where)
+        if where.startswith('../') or not os.path.isfile(full):
             raise _error(errno.ENOENT, path)
         folder, name = os.path.split(where)
         if name == 'create':
-            self._create(folder, text.strip(), path)
+            self._create(folder, text.removesuffix('\n').lower(), path)
         elif name == 'remove':
-            self._remove(os.path.basename(folder), path)
+            self._remove(os.path.basename(folder), text, path)
         elif name == 'vgpu_params':
             self._parameters(os.path.dirname(folder), text, path)
         elif name == 'current_vgpu_type':
@@ -117,13 +121,11 @@ class SimulatedKernel:
             changes.add_vfs(self.root, enabled)
             self.save(_replaced(profile, enabled))
 
-    def _create(self, folder: str, text: str, path: str) -> None:
+    def _create(self, folder: str, name: str, path: str) -> None:
         type_id = os.path.basename(folder)
         address = self._address(os.path.dirname(os.path.dirname(folder)))
-        try:
-            name = str(uuid.UUID(text))
-        except ValueError:
-            raise _error(errno.EINVAL, path) from None
+        if not _UUID.fullmatch(name):
+            raise _error(errno.EINVAL, path)
         with self.locked() as profile:
             gpu, device = _device_of(profile, address)
             vgpu_type = device.type(type_id) if device else None
@@ -139,7 +141,11 @@ class SimulatedKernel:
             changes.refresh(self.root, changed)
             self.save(_replaced(profile, changed))
 
-    def _remove(self, name: str, path: str) -> None:
+    def _remove(self, name: str, text: str, path: str) -> None:
+        if not _NUMBER.fullmatch(text.strip()):
+            raise _error(errno.EINVAL, path)
+        if int(text) == 0:
+            return
         with self.locked() as profile:
             for gpu in profile.gpus:
                 for device in gpu.devices:
@@ -172,9 +178,9 @@ class SimulatedKernel:
         self.save(_replaced(profile, changed))
 
     def _parameters(self, folder: str, text: str, path: str) -> None:
-        if len(text) > _LIMIT or '\n' in text.rstrip('\n'):
-            raise _error(errno.EINVAL, path)
         new = text.strip() or None
+        if len(text) > _LIMIT or not (new or '').isprintable():
+            raise _error(errno.EINVAL, path)
         name = os.path.basename(folder)
         with self.locked() as profile:
             for gpu in profile.gpus:
@@ -196,7 +202,7 @@ class SimulatedKernel:
             gpu, vf = _device_of(profile, address)
             if gpu is None or not isinstance(vf, description.VfSpec):
                 raise _error(errno.ENODEV, path)
-            if not re.fullmatch('[0-9]{1,9}', text, re.ASCII):
+            if not _NUMBER.fullmatch(text):
                 raise _error(errno.EINVAL, path)
             new = None if text == '0' else vf.type(text)
             if text != '0':
@@ -228,8 +234,9 @@ class SimulatedKernel:
         """Give the host as it is, while nobody else changes it."""
         with open(os.path.join(self.folder, 'lock'), 'w') as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            with open(self._file, encoding='utf-8') as stream:
-                yield state.load(self._file, stream.read())
+            with open(self._file, encoding='utf-8', errors='replace') as file:
+                text = file.read()
+            yield state.load(self._file, text)
 
     def save(self, profile: description.Profile) -> None:
         """Keep the host as it is now."""

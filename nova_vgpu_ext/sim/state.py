@@ -25,6 +25,12 @@ from typing import Any
 from nova_vgpu_ext import exception, models
 from nova_vgpu_ext.sim import description, rules
 
+#: What JSON of another shape raises, wherever it is looked at.
+_UNUSABLE = (
+    *(ValueError, TypeError, KeyError, IndexError, AttributeError),
+    RecursionError,
+)
+
 
 def dump(profile: description.Profile) -> str:
     """Write a description as JSON.
@@ -60,14 +66,14 @@ def load(file: str, text: str) -> description.Profile:
                 description.PciSpec(**p) for p in data['pci_devices']
             ),
         )
-    except (ValueError, TypeError, KeyError, IndexError) as e:
+        rules.check(profile, file)
+    except _UNUSABLE as e:
         raise exception.ConfigError(
             file,
             'another content',
             'the state of a simulated host',
             'make the host again: nova-vgpu sim create',
         ) from e
-    rules.check(profile, file)
     return profile
 
 

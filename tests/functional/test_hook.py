@@ -393,9 +393,7 @@ class BlockedTest(HookTestCase):
     def test_lock(self) -> None:
         """The guest starts without a word in the ledger."""
         self.state.mkdir()
-        hook = self.install(
-            changes={'LOCK_SECONDS = 2.0': 'LOCK_SECONDS = 0'}
-        )
+        hook = self.install(changes={'LOCK_SECONDS = 2.0': 'LOCK_SECONDS = 0'})
         holder = subprocess.Popen(  # noqa: S603
             [
                 sys.executable,

@@ -13,7 +13,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeVar
 
 from nova_vgpu_ext import models
 
@@ -25,7 +27,11 @@ CARD = '0000:41:00.0'
 NIC = '0000:5e:00.0'
 ALL_TRAITS = ('type', 'product', 'series', 'frame_buffer')
 
+#: UUIDs of mdevs that a test names.
+UUIDS = tuple(f'{n:08x}-5f0b-4a52-9f61-6c1f5a3c2d10' for n in range(8))
+
 Offers = Mapping[str, int]
+Device = TypeVar('Device', bound=models.VgpuDevice)
 
 
 def types(offers: Offers) -> tuple[models.VgpuType, ...]:
@@ -172,3 +178,53 @@ def config(
 def at(*addresses: str, **other: object) -> dict[str, object]:
     """Write the options of a type with addresses."""
     return {'device_addresses': addresses, **other}
+
+
+def mdev(
+    number: int, type_id: str | None = 'nvidia-194', guest: str | None = None
+) -> models.Mdev:
+    """Make an mdev with one of the UUIDS, for :func:`holding`."""
+    return models.Mdev(UUIDS[number], type_id, '', guest)
+
+
+def holding(device: Device, *held: models.Mdev) -> Device:
+    """Put mdevs on a GPU or VF."""
+    return dataclasses.replace(
+        device,
+        mdevs=tuple(
+            dataclasses.replace(one, parent=device.address) for one in held
+        ),
+    )
+
+
+def domain(
+    name: str,
+    *uses: int | str,
+    is_active: bool = False,
+) -> models.Domain:
+    """Make a domain that names mdevs by number, or VFs by address."""
+    return models.Domain(
+        name,
+        f'{name}-uuid',
+        is_active,
+        tuple(UUIDS[n] for n in uses if isinstance(n, int)),
+        tuple(a for a in uses if isinstance(a, str)),
+    )
+
+
+def definition(
+    number: int,
+    parent: str = GPU_1,
+    type_id: str = 'nvidia-194',
+    autostart: bool = True,
+) -> models.MdevDefinition:
+    """Make the persistent definition of an mdev."""
+    return models.MdevDefinition(UUIDS[number], parent, type_id, autostart)
+
+
+def entry(
+    number: int, parent: str = GPU_1, type_id: str = 'nvidia-194'
+) -> dict[str, models.LedgerEntry]:
+    """Make what the ledger remembers of an mdev."""
+    one = models.LedgerEntry(UUIDS[number], parent, type_id)
+    return {one.name: one}
