@@ -25,7 +25,7 @@ from cliff.app import App
 from cliff.commandmanager import CommandManager
 
 import nova_vgpu_ext
-from nova_vgpu_ext import exception, models, runtime
+from nova_vgpu_ext import arguments, exception, models, runtime
 
 #: Libraries whose warnings say nothing to somebody who runs a command, such
 #: as that a spelling of an option which this project supports is an old one.
@@ -60,35 +60,7 @@ class NovaVgpu(App):
         parser = super().build_option_parser(
             description, version, argparse_kwargs
         )
-        parser.add_argument(
-            '--config-file',
-            metavar='FILE',
-            action='append',
-            default=[],
-            help='configuration file; may be repeated, later ones win '
-            '(default: nova.conf and nova-compute.conf in /etc/nova, as '
-            'nova-compute finds them)',
-        )
-        parser.add_argument(
-            '--config-dir',
-            metavar='DIR',
-            action='append',
-            default=[],
-            help='folder of .conf files that are read after those files; may '
-            'be repeated',
-        )
-        parser.add_argument(
-            '--sysfs-root',
-            metavar='DIR',
-            help='where sysfs is, or a simulated host '
-            '(default: [vgpu] sysfs_root, /sys)',
-        )
-        parser.add_argument(
-            '--node',
-            metavar='NAME',
-            help="the compute node's name, as openstack hypervisor list "
-            "shows it (default: [vgpu] node_name, libvirt's host name)",
-        )
+        arguments.add(parser)
         return parser
 
     def configure_logging(self) -> None:
@@ -104,12 +76,7 @@ class NovaVgpu(App):
     @functools.cached_property
     def host(self) -> runtime.Runtime:
         """The host that the options name."""
-        return runtime.Runtime(
-            self.options.config_file,
-            self.options.config_dir,
-            self.options.sysfs_root,
-            self.options.node,
-        )
+        return arguments.host(self.options)
 
     def show_findings(self, findings: Iterable[models.Finding]) -> None:
         """Write findings to standard error, a line each."""
@@ -125,9 +92,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     # Tables that are wider than the terminal are hard to read.
     os.environ.setdefault('CLIFF_FIT_WIDTH', '1')
-    arguments = sys.argv[1:] if argv is None else list(argv)
+    given = sys.argv[1:] if argv is None else list(argv)
     try:
-        return int(NovaVgpu().run(arguments))
+        return int(NovaVgpu().run(given))
     except exception.VgpuError as exc:
         sys.stderr.write(f'{exc}\n')
         return 1

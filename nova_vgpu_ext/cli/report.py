@@ -17,16 +17,10 @@ import argparse
 import functools
 import signal
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from nova_vgpu_ext import exception
+from nova_vgpu_ext import exception, reporting
 from nova_vgpu_ext.cli.base import Command
-from nova_vgpu_ext.models import DesiredProvider, Finding, Severity
-
-if TYPE_CHECKING:
-    from nova_vgpu_ext.placement.client import PlacementClient
-    from nova_vgpu_ext.placement.reporter import Reporter
-    from nova_vgpu_ext.placement.tree import Tree
 
 
 class _Stop:
@@ -54,11 +48,6 @@ class Report(Command):
     the configuration (nothing is written then), where a part of it does not
     do what it says, or where an allocation is in the way.
     """
-
-    #: Requests that earlier cycles have told of.
-    _counted = 0
-    #: What is wrong is said again only when it has changed.
-    _shown: tuple[Finding, ...] = ()
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Add the options."""
@@ -88,50 +77,19 @@ class Report(Command):
         return self._watch(parsed_args.dry_run, parsed_args.watch)
 
     @functools.cached_property
-    def _connected(self) -> tuple[PlacementClient, Reporter]:
-        """The way to Placement, and what was seen there so far."""
-        client = self.app.host.placement()
-        return client, self.app.host.reporter(client)
+    def _reporting(self) -> reporting.Reporting:
+        return reporting.Reporting(self.app.host)
 
     def _cycle(self, dry_run: bool) -> int:
         """Report once.
 
         :returns: 1 where something is not as the configuration says.
         """
-        started = time.monotonic()
-        client, reporter = self._connected
-        findings: tuple[Finding, ...] = ()
-
-        def planner(
-            tree: Tree,
-        ) -> tuple[tuple[DesiredProvider, ...], tuple[str, ...]]:
-            nonlocal findings
-            plan = self.app.host.plan(tree.with_inventory)
-            findings = plan.findings
-            if plan.is_fatal:
-                raise exception.FatalFindings(findings)
-            return plan.providers, plan.held
-
-        if dry_run:
-            result = reporter.dry_run(planner)
-            for action in result.actions:
-                self._print(action)
-        else:
-            result = reporter.run(planner, self._print)
-        findings += result.findings
-        if findings != self._shown:
-            self.app.show_findings(findings)
-            self._shown = findings
-        requests = client.requests - self._counted
-        self._counted = client.requests
-        changes = _count(len(result.actions), 'change')
-        self._print(
-            f'{_count(result.providers, "provider")}, '
-            f'{changes}{" to make" if dry_run else ""}, '
-            f'{_count(requests, "request")}, '
-            f'{time.monotonic() - started:.2f} s'
-        )
-        return int(any(f.severity is not Severity.WARNING for f in findings))
+        outcome = self._reporting.run(self._print, dry_run)
+        if outcome.is_news:
+            self.app.show_findings(outcome.findings)
+        self._print(outcome)
+        return int(not outcome.is_right)
 
     def _watch(self, dry_run: bool, seconds: float) -> int:
         """Report until SIGINT or SIGTERM; a cycle that fails is not the end.
@@ -159,10 +117,6 @@ class Report(Command):
     def _print(self, line: Any) -> None:
         self.app.stdout.write(f'{line}\n')
         self.app.stdout.flush()
-
-
-def _count(number: int, noun: str) -> str:
-    return f'{number} {noun}' if number == 1 else f'{number} {noun}s'
 
 
 def _seconds(text: str) -> float:

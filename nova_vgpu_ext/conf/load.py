@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from oslo_config import cfg, types
 
 from nova_vgpu_ext import exception, models
-from nova_vgpu_ext.conf import devices, nova, vgpu
+from nova_vgpu_ext.conf import agent, devices, nova, vgpu
 
 #: A value that is not of its type, or whose ``$name`` is no option.
 _BAD_VALUE = (
@@ -35,7 +35,9 @@ _NOT_IN_OLD_SECTIONS = ('mdev_class', 'max_instances')
 
 
 def load(
-    config_files: Sequence[str] = (), config_dirs: Sequence[str] = ()
+    config_files: Sequence[str] = (),
+    config_dirs: Sequence[str] = (),
+    register: Callable[[cfg.ConfigOpts], None] | None = None,
 ) -> cfg.ConfigOpts:
     """Read configuration files, later ones over earlier ones.
 
@@ -43,12 +45,16 @@ def load(
         nova-compute's own rule finds them: nova.conf and nova-compute.conf
         in ~/.nova, ~, /etc/nova and /etc, and their ``.conf.d`` folders.
     :param config_dirs: folders whose ``*.conf`` files are read after them.
+    :param register: registers more options, such as a library's own.
     :raises ConfigError: a file is missing, unreadable or malformed.
     """
     conf = cfg.ConfigOpts()
     vgpu.register_opts(conf)
+    agent.register_opts(conf)
     devices.register_opts(conf)
     nova.register_opts(conf)
+    if register is not None:
+        register(conf)
     for name in config_dirs:
         if os.path.exists(name) and not os.path.isdir(name):
             # oslo.config would take it for a folder without files.
@@ -162,7 +168,12 @@ def value(conf: cfg.ConfigOpts, group: str, name: str) -> Any:
 
 def _expected(group: str, name: str) -> str:
     """Say in words which values an option takes."""
-    known = {'vgpu': vgpu.opts, 'devices': devices.opts, **nova.opts}
+    known = {
+        'vgpu': vgpu.opts,
+        agent.GROUP: agent.opts,
+        'devices': devices.opts,
+        **nova.opts,
+    }
     kind = next((o.type for o in known[group] if o.dest == name), None)
     if isinstance(kind, types.Integer):
         upper = '' if kind.max is None else f' to {kind.max}'
@@ -251,6 +262,7 @@ def _unused_sections(
 ) -> tuple[str, ...]:
     used = {devices.mdev_group(t) for t in enabled}
     used |= {devices.old_mdev_group(t) for t in enabled}
+    used.add(agent.GROUP)
     return tuple(
         section
         for section in conf.list_all_sections()

@@ -23,9 +23,10 @@ from tests import base
 ROOT = pathlib.Path(nova_vgpu_ext.__file__).parent
 
 _SHARED = {'models', 'exception'}
+_SHARED_BY_PROGRAMS = {'runtime', 'arguments', 'reporting'}
 
-#: For each part of the package the parts that it may import. ``cli`` wires
-#: the rest, and only its own modules import it.
+#: For each part of the package the parts that it may import. ``cli`` and
+#: ``agent`` wire the rest, and only their own modules import them.
 ALLOWED = {
     'models': {'models'},
     'exception': set(),
@@ -36,11 +37,12 @@ ALLOWED = {
     'plan': _SHARED | {'plan'},
     'placement': _SHARED | {'conf', 'plan', 'placement'},
     'runtime': _SHARED | {'conf', 'host', 'sim', 'plan', 'placement'},
+    'arguments': {'runtime'},
+    'reporting': _SHARED | {'placement', 'plan', 'runtime'},
+    'agent': _SHARED
+    | {'conf', 'host', 'plan', *_SHARED_BY_PROGRAMS, 'agent', '__init__'},
     'cli': _SHARED
-    | {
-        *('conf', 'hook', 'host', 'sim', 'plan', 'placement', 'runtime'),
-        *('cli', '__init__'),
-    },
+    | {'conf', 'host', 'sim', 'plan', *_SHARED_BY_PROGRAMS, 'cli', '__init__'},
     '__init__': set(),
 }
 
