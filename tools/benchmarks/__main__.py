@@ -19,10 +19,14 @@ import platform
 import sys
 from collections.abc import Iterable, Sequence
 
-from tools.benchmarks import hosts, reports, startup
+from tools.benchmarks import agents, hooks, hosts, mdevs, reports, startup
 from tools.benchmarks.rows import Row
 
-_ALL = {'report': reports.run, 'host': hosts.run, 'startup': startup.run}
+_ALL = {
+    'report': (reports.run,),
+    'host': (hosts.run, hooks.run, agents.run, mdevs.run),
+    'startup': (startup.run,),
+}
 
 
 def _table(rows: Iterable[Row]) -> Iterable[str]:
@@ -60,7 +64,8 @@ def main(arguments: Sequence[str]) -> None:
     print(_machine())
     for name in names:
         print(f'\n{name}\n')
-        for line in _table(_ALL[name]()):
+        rows = (row for run in _ALL[name] for row in run())
+        for line in _table(rows):
             print(line, flush=True)
 
 

@@ -36,7 +36,7 @@ class Row:
     def cells(self) -> tuple[str, str, str, str, str]:
         """Write the row as text."""
         ratio = ''
-        if self.base is not None:
+        if self.base is not None and self.base.seconds:
             ratio = f'{self.seconds / self.base.seconds:.1f} x time'
             if self.requests is not None and self.base.requests:
                 ratio += (

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
+import functools
 import os
 import pathlib
 import re
@@ -44,6 +45,7 @@ _SOURCES = (
     'LICENSE',
     'README.rst',
     'devstack/vgpu_sim',
+    'etc',
     'nova_vgpu_ext',
     'pyproject.toml',
     'requirements.txt',
@@ -325,6 +327,7 @@ def _read(path: pathlib.Path) -> bytes:
     return path.read_bytes()
 
 
+@functools.cache
 def _environment() -> dict[str, str]:
     """Pass on where pip finds packages, and whom the guest trusts."""
     environ = {

@@ -24,3 +24,4 @@ for kernel in /lib/modules/*/build; do
     make -C /lab/vgpu_sim KDIR="$kernel"
 done
 cp /lab/vgpu_sim/vgpu_sim.ko /opt/nova-vgpu-ext/vgpu_sim/
+cp -r /lab/source/etc /opt/nova-vgpu-ext/

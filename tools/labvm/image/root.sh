@@ -44,7 +44,9 @@ for unit in apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer \
     ln -sf /dev/null "$tree/etc/systemd/system/$unit"
 done
 
-ln -s /opt/nova-vgpu-ext/lib/bin/nova-vgpu "$tree/usr/local/bin/nova-vgpu"
+for program in nova-vgpu nova-vgpu-agent; do
+    ln -s "/opt/nova-vgpu-ext/lib/bin/$program" "$tree/usr/bin/$program"
+done
 ln -s /opt/nova-vgpu-ext/vgpu_sim/sriov-manage "$tree/usr/lib/nvidia/"
 # Debian 12's udev rule for mdevctl names this path.
 test -e "$tree/usr/sbin/mdevctl" || ln -s ../bin/mdevctl "$tree/usr/sbin/"
