@@ -675,6 +675,35 @@ class RestoreTest(base.TestCase):
         for part in ('domain a', UUIDS[0], 'mdev create --uuid'):
             self.assertIn(part, str(finding))
 
+    def test_types_beside_each_other(self) -> None:
+        """Newer drivers have types of one size on a card, mtty has any."""
+
+        def card(second: int) -> models.Gpu:
+            kinds = (('nvidia-1', 1024), ('nvidia-2', second))
+            return dataclasses.replace(
+                v100(),
+                types=tuple(
+                    models.VgpuType(name, None, 8, frame_buffer_mib=size)
+                    for name, size in kinds
+                ),
+            )
+
+        for gpu, names, fit in (
+            (card(1024), ('nvidia-1', 'nvidia-2'), True),
+            (card(2048), ('nvidia-1', 'nvidia-2'), False),
+            (
+                hosts.mtty({'mtty-1': 8, 'mtty-2': 4}),
+                ('mtty-1', 'mtty-2'),
+                True,
+            ),
+        ):
+            definitions = tuple(
+                hosts.definition(number, gpu.address, name)
+                for number, name in enumerate(names)
+            )
+            plan = self.restore(gpu, definitions=definitions)
+            self.assertEqual(fit, not plan.actions, gpu)
+
     def test_its_gpu_is_gone(self) -> None:
         """Or no longer offers the type; a definition of it goes."""
         for gpu, place in (
