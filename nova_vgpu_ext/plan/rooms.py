@@ -46,7 +46,10 @@ class Rooms:
         planned = self._planned.get(device.address, [])
         if len(planned) >= offered.available:
             return False
-        if not all(_go_together(device, t, offered) for t in planned):
+        # A GPU has one type at a time; a virtual parent, as mtty, has any.
+        if device.vendor_id is not None and {*planned, offered.id} != {
+            offered.id
+        }:
             return False
         card = self._cards.get(device.address)
         return card is None or self._fits_on_card(card, offered)
@@ -72,19 +75,3 @@ class Rooms:
         for vf in card.vfs:
             yield from (m.type_id for m in vf.mdevs if m.type_id is not None)
             yield from self._planned.get(vf.address, ())
-
-
-def _go_together(device: VgpuDevice, type_id: str, offered: VgpuType) -> bool:
-    """Tell whether two types may be on one device at a time.
-
-    Older drivers allow one type, newer ones types of one size; ``available``
-    cannot tell before the first is made. A virtual parent takes any.
-    """
-    if type_id == offered.id or device.vendor_id is None:
-        return True
-    other = device.type(type_id)
-    return (
-        other is not None
-        and other.frame_buffer_mib is not None
-        and other.frame_buffer_mib == offered.frame_buffer_mib
-    )

@@ -676,26 +676,10 @@ class RestoreTest(base.TestCase):
             self.assertIn(part, str(finding))
 
     def test_types_beside_each_other(self) -> None:
-        """Newer drivers have types of one size on a card, mtty has any."""
-
-        def card(second: int) -> models.Gpu:
-            kinds = (('nvidia-1', 1024), ('nvidia-2', second))
-            return dataclasses.replace(
-                v100(),
-                types=tuple(
-                    models.VgpuType(name, None, 8, frame_buffer_mib=size)
-                    for name, size in kinds
-                ),
-            )
-
+        """A virtual parent takes any, a GPU one at a time."""
         for gpu, names, fit in (
-            (card(1024), ('nvidia-1', 'nvidia-2'), True),
-            (card(2048), ('nvidia-1', 'nvidia-2'), False),
-            (
-                hosts.mtty({'mtty-1': 8, 'mtty-2': 4}),
-                ('mtty-1', 'mtty-2'),
-                True,
-            ),
+            (v100(), (ONE_Q, TWO_Q), False),
+            (hosts.mtty({'a': 8, 'b': 4}), ('a', 'b'), True),
         ):
             definitions = tuple(
                 hosts.definition(number, gpu.address, name)
