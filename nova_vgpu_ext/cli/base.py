@@ -22,19 +22,31 @@ if TYPE_CHECKING:
     from nova_vgpu_ext.cli.main import NovaVgpu
 
 
-class Command(command.Command):
+class _OwnCommand:
+    """What the commands of this program have in common."""
+
+    def get_epilog(self) -> str:
+        """Say nothing after the help.
+
+        cliff would tell which package a command is of, and read the file
+        lists of all installed packages for it: most of a command's start.
+        """
+        return ''
+
+
+class Command(_OwnCommand, command.Command):
     """A command that prints lines."""
 
     app: NovaVgpu
 
 
-class Lister(lister.Lister):
+class Lister(_OwnCommand, lister.Lister):
     """A command that prints rows."""
 
     app: NovaVgpu
 
 
-class ShowOne(show.ShowOne):
+class ShowOne(_OwnCommand, show.ShowOne):
     """A command that prints one object."""
 
     app: NovaVgpu
