@@ -231,7 +231,7 @@ class Runtime:
         :param grace: instead of ``[vgpu] orphan_grace``, in seconds.
         :raises VgpuError: something that knows of users cannot be asked.
         """
-        from nova_vgpu_ext.plan import mdevs
+        from nova_vgpu_ext.plan import removal
 
         if grace is None:
             grace = float(self.value('vgpu', 'orphan_grace'))
@@ -244,12 +244,12 @@ class Runtime:
             if found is not None
         }
         usage = self.usage(snapshot)
-        plan = mdevs.clean(snapshot, usage, configured, grace)
+        plan = removal.clean(snapshot, usage, configured, grace)
         if not plan.actions:
             # Placement could only keep some of them.
             return plan
         usage = self.usage(snapshot, placement=True)
-        return mdevs.clean(snapshot, usage, configured, grace)
+        return removal.clean(snapshot, usage, configured, grace)
 
     def _users(self, name: str) -> list[str]:
         """Say who uses an mdev or VF at this moment."""

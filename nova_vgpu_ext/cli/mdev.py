@@ -22,7 +22,7 @@ from nova_vgpu_ext import exception, models
 from nova_vgpu_ext.cli.base import Command, Lister, ShowOne, cells
 from nova_vgpu_ext.cli.host_command import HostCommand
 from nova_vgpu_ext.host import usage as host_usage
-from nova_vgpu_ext.plan import mdevs, parameters
+from nova_vgpu_ext.plan import mdevs, parameters, removal
 from nova_vgpu_ext.plan.actions import HostPlan, SetParameters
 
 _UUID = re.compile(
@@ -173,7 +173,7 @@ class MdevRemove(HostCommand):
         """Ask who uses them."""
         snapshot = self.app.host.observe()
         usage = self.app.host.usage(snapshot, placement=True)
-        return mdevs.remove(snapshot, usage, parsed_args.uuids)
+        return removal.remove(snapshot, usage, parsed_args.uuids)
 
 
 class MdevClean(HostCommand):

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from nova_vgpu_ext import exception, models
 from nova_vgpu_ext.cli.host_command import HostCommand
-from nova_vgpu_ext.plan import functions, mdevs
+from nova_vgpu_ext.plan import functions, restore
 
 if TYPE_CHECKING:
     from nova_vgpu_ext.host.apply import Applier
@@ -67,7 +67,7 @@ class Prepare(HostCommand):
             usage = host.usage(snapshot)
             types = functions.set_types(snapshot, usage, wanted)
             self.show(_each(applier, types.actions, failures))
-            restored = mdevs.restore(snapshot, usage)
+            restored = restore.restore(snapshot, usage)
             self.show(_each(applier, restored.actions, failures))
         host.remember(forget=True)
         for failure in failures:
@@ -89,7 +89,7 @@ class Prepare(HostCommand):
             )
             return 0
         types = functions.set_types(snapshot, usage, wanted)
-        restored = mdevs.restore(snapshot, usage)
+        restored = restore.restore(snapshot, usage)
         self.show((*types.actions, *restored.actions))
         return self.conclude((*types.findings, *restored.findings))
 

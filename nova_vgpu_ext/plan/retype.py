@@ -23,7 +23,7 @@ from nova_vgpu_ext.models import (
     Snapshot,
     Usage,
 )
-from nova_vgpu_ext.plan import functions, mdevs, types
+from nova_vgpu_ext.plan import functions, mdevs, removal, types
 from nova_vgpu_ext.plan.actions import HostPlan
 
 
@@ -52,7 +52,7 @@ def plan(
         type_id = functions.type_id(gpu, type_text)
         return functions.leave_type(usage, gpu, type_id)
     type_id = mdevs.resolve_type(gpu, type_text).id
-    return mdevs.leave_type(snapshot, usage, gpu, type_id)
+    return removal.leave_type(snapshot, usage, gpu, type_id)
 
 
 def configuration(

@@ -24,7 +24,15 @@ from nova_vgpu_ext.models import (
     Usage,
     VgpuDevice,
 )
-from nova_vgpu_ext.plan import checks, functions, inventory, mdevs, pci, types
+from nova_vgpu_ext.plan import (
+    checks,
+    functions,
+    inventory,
+    pci,
+    removal,
+    restore,
+    types,
+)
 from nova_vgpu_ext.plan.actions import (
     CreateMdev,
     HostPlan,
@@ -129,7 +137,7 @@ def leftovers(facts: Facts) -> Verdict:
         return ok('none')
     device, mdev = found[0]
     usage = facts.usage
-    users = [] if isinstance(usage, Unknown) else mdevs.users(mdev, usage)
+    users = [] if isinstance(usage, Unknown) else removal.users(mdev, usage)
     wanted = type_map.type_of(device.address)
     text = (
         f'{count(len(found), "mdev")}, first {mdev.uuid} of {mdev.type_id} '
@@ -185,7 +193,7 @@ def orphans(facts: Facts) -> Verdict:
             'processes that this user may not look into', 'run this as root'
         )
     grace = known(facts.settings).orphan_grace
-    plan = mdevs.clean(snapshot, _asked(facts), {}, grace)
+    plan = removal.clean(snapshot, _asked(facts), {}, grace)
     others = {m.uuid for _, m in _others(facts, _type_map(facts))}
     found = [
         action
@@ -218,7 +226,7 @@ def _asked(facts: Facts) -> Usage:
 def domains(facts: Facts) -> Verdict:
     """Check that the mdevs of every domain are there."""
     usage = _asked(facts)
-    plan = mdevs.restore(known(facts.snapshot), usage)
+    plan = restore.restore(known(facts.snapshot), usage)
     coming = [a for a in plan.actions if isinstance(a, CreateMdev)]
     if plan.findings:
         return _of_finding(plan.findings)
@@ -237,7 +245,7 @@ def domains(facts: Facts) -> Verdict:
 def definitions(facts: Facts) -> Verdict:
     """Check that every persistent mdev can be started."""
     usage = known(facts.usage)
-    plan: HostPlan = mdevs.restore(known(facts.snapshot), usage)
+    plan: HostPlan = restore.restore(known(facts.snapshot), usage)
     stale = [a for a in plan.actions if isinstance(a, UndefineMdev)]
     if stale:
         return error(

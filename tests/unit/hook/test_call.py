@@ -33,6 +33,15 @@ class WriteTest(tests_base.TestCase):
         super().setUp()
         self.file = self.temp_dir() / 'file'
         self.file.write_text('')
+        self.children: list[int] = []
+        fork = os.fork
+
+        def recorded() -> int:
+            child = fork()
+            self.children.append(child)
+            return child
+
+        self.patch('os.fork', recorded)
 
     def error(self, path: str | pathlib.Path, seconds: float = 60) -> OSError:
         """Write where it fails; give the error."""
@@ -43,8 +52,9 @@ class WriteTest(tests_base.TestCase):
         return self.fail('it was written')
 
     def assert_no_child(self) -> None:
-        """Assert that no child of this process is left."""
-        self.assertRaises(ChildProcessError, os.waitpid, -1, os.WNOHANG)
+        """Assert that no child of the writes is left."""
+        for child in self.children:
+            self.assertRaises(ChildProcessError, os.waitpid, child, os.WNOHANG)
 
     def test_write(self) -> None:
         """As echo writes it."""
@@ -80,7 +90,7 @@ class WriteTest(tests_base.TestCase):
         self.assertIn('no answer', error.strerror or '')
         self.assertLess(time.monotonic() - started, 30)
         # It is told to end, as soon as the kernel lets it.
-        os.waitpid(-1, 0)
+        os.waitpid(self.children[-1], 0)
         self.assert_no_child()
 
     def test_no_time_left(self) -> None:
@@ -88,7 +98,7 @@ class WriteTest(tests_base.TestCase):
         self.file.unlink()
         os.mkfifo(self.file)
         self.assertIsInstance(self.error(self.file, -5), TimeoutError)
-        os.waitpid(-1, 0)
+        os.waitpid(self.children[-1], 0)
 
     def test_child_dies(self) -> None:
         """No answer is no success."""

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from nova_vgpu_ext import exception, models
 from nova_vgpu_ext.models import MdevDefinition, Snapshot, Usage
-from nova_vgpu_ext.plan import mdevs
+from nova_vgpu_ext.plan import mdevs, removal, restore
 from nova_vgpu_ext.plan.actions import (
     Action,
     CreateMdev,
@@ -342,7 +342,7 @@ class RemoveTest(base.TestCase):
     ) -> tuple[str, ...]:
         """Plan what must not be, and give the reasons."""
         error = self.assertRaises(
-            exception.Refused, mdevs.remove, host, usage, list(uuids)
+            exception.Refused, removal.remove, host, usage, list(uuids)
         )
         for reason in error.reasons:
             self.assertNotIn('\n', reason)
@@ -351,7 +351,7 @@ class RemoveTest(base.TestCase):
     def test_those_that_nobody_uses(self) -> None:
         """And no others."""
         host = hosts.host(v100(mdev(0), mdev(1)), a40(mdev(2, 'nvidia-557')))
-        plan = mdevs.remove(host, Usage(), [UUIDS[2], UUIDS[0], UUIDS[2]])
+        plan = removal.remove(host, Usage(), [UUIDS[2], UUIDS[0], UUIDS[2]])
         self.assertEqual(
             (
                 RemoveMdev(UUIDS[2], VFS[0], 'nvidia-557'),
@@ -364,7 +364,7 @@ class RemoveTest(base.TestCase):
         """Otherwise an interruption leaves one that comes back."""
         both = (hosts.definition(0), hosts.definition(0, GPU_2))
         usage = Usage(definitions=(*both, hosts.definition(1)))
-        plan = mdevs.remove(hosts.host(v100(mdev(0))), usage, UUIDS[:1])
+        plan = removal.remove(hosts.host(v100(mdev(0))), usage, UUIDS[:1])
         self.assertEqual(
             [*both, UUIDS[0]],
             [
@@ -376,7 +376,7 @@ class RemoveTest(base.TestCase):
     def test_one_that_is_only_defined(self) -> None:
         """After a boot at which it could not be made."""
         usage = Usage(definitions=(hosts.definition(0),))
-        plan = mdevs.remove(hosts.host(v100()), usage, UUIDS[:1])
+        plan = removal.remove(hosts.host(v100()), usage, UUIDS[:1])
         (step,) = plan.actions
         self.assertEqual(hosts.definition(0), step.definition)
         usage = dataclasses.replace(usage, domains=(hosts.domain('vm', 0),))
@@ -427,7 +427,7 @@ class RemoveTest(base.TestCase):
             if refused:
                 self.refused(host, usage)
             else:
-                plan = mdevs.remove(host, usage, UUIDS[:1])
+                plan = removal.remove(host, usage, UUIDS[:1])
                 self.assertEqual(1, len(plan.actions))
 
     def test_a_domain_with_two_of_them(self) -> None:
@@ -435,7 +435,9 @@ class RemoveTest(base.TestCase):
         host = hosts.host(v100(mdev(0), mdev(1), mdev(2)))
         two = (hosts.domain('a', 1, 2),)
         usage = Usage(domains=two, allocated={GPU_1: 2})
-        self.assertEqual(1, len(mdevs.remove(host, usage, UUIDS[:1]).actions))
+        self.assertEqual(
+            1, len(removal.remove(host, usage, UUIDS[:1]).actions)
+        )
         same = (hosts.domain('a', 1), hosts.domain('b', 1))
         usage = Usage(domains=same, allocated={GPU_1: 2})
         self.refused(host, usage)
@@ -444,16 +446,18 @@ class RemoveTest(base.TestCase):
         """They say nothing of this one."""
         host = hosts.host(v100(mdev(0)), v100(mdev(1), address=GPU_2))
         usage = Usage(allocated={GPU_2: 5})
-        self.assertEqual(1, len(mdevs.remove(host, usage, UUIDS[:1]).actions))
+        self.assertEqual(
+            1, len(removal.remove(host, usage, UUIDS[:1]).actions)
+        )
 
     def test_what_is_not_there(self) -> None:
         """The line says what is; with others that are, it is a finding."""
         host = hosts.host(v100(mdev(1)))
         error = self.assertRaises(
-            exception.NotFound, mdevs.remove, host, Usage(), [UUIDS[0]]
+            exception.NotFound, removal.remove, host, Usage(), [UUIDS[0]]
         )
         self.assertIn(UUIDS[1], str(error))
-        plan = mdevs.remove(host, Usage(), UUIDS[:2])
+        plan = removal.remove(host, Usage(), UUIDS[:2])
         self.assertEqual((RemoveMdev(UUIDS[1], GPU_1, ONE_Q),), plan.actions)
         (finding,) = plan.findings
         self.assertIn(UUIDS[0], str(finding))
@@ -472,7 +476,7 @@ class CleanTest(base.TestCase):
         names = {}
         if configured:
             names = {d.address: configured for g in gpus for d in g.devices}
-        return mdevs.clean(hosts.host(*gpus), Usage(**usage), names, HOUR)
+        return removal.clean(hosts.host(*gpus), Usage(**usage), names, HOUR)
 
     def removed(self, *gpus: models.Gpu, **other: object) -> set[str]:
         """Give the UUIDs of what goes, where nothing is in the way."""
@@ -595,7 +599,7 @@ class RestoreTest(base.TestCase):
 
     def restore(self, *gpus: models.Gpu, **usage: object) -> HostPlan:
         """Plan the return of everything."""
-        return mdevs.restore(hosts.host(*gpus), Usage(**usage))
+        return restore.restore(hosts.host(*gpus), Usage(**usage))
 
     def actions(self, *gpus: models.Gpu, **usage: object) -> list[Action]:
         """Plan it where nothing is in the way."""
@@ -923,7 +927,7 @@ class NeverTest(base.TestCase):
                 )
             )
             grace = data.draw(st.sampled_from((0.0, HOUR)))
-            return mdevs.clean(host, usage, configured, grace)
+            return removal.clean(host, usage, configured, grace)
 
         self.run_random(plan)
 
@@ -934,7 +938,7 @@ class NeverTest(base.TestCase):
             host: Snapshot, usage: Usage, data: st.DataObject
         ) -> HostPlan:
             chosen = data.draw(st.lists(NUMBERS, min_size=1, unique=True))
-            return mdevs.remove(host, usage, [UUIDS[n] for n in chosen])
+            return removal.remove(host, usage, [UUIDS[n] for n in chosen])
 
         self.run_random(plan)
 
@@ -945,7 +949,7 @@ class NeverTest(base.TestCase):
             host: Snapshot, usage: Usage, data: st.DataObject
         ) -> HostPlan:
             gpu = data.draw(st.sampled_from(host.gpus))
-            found = mdevs.leave_type(host, usage, gpu, ONE_Q)
+            found = removal.leave_type(host, usage, gpu, ONE_Q)
             gone = {a.uuid for a in found.actions if type(a) is RemoveMdev}
             kinds = {
                 m.type_id
