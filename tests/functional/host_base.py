@@ -119,9 +119,11 @@ def differences(
 def tree(root: str) -> dict[str, str]:
     """Give what a host shows, without the numbers of IOMMU groups."""
     return {
-        path: _GROUP.sub('kernel/iommu_groups/N', text)
+        _GROUP.sub('kernel/iommu_groups/N', path): _GROUP.sub(
+            'kernel/iommu_groups/N', text
+        )
         for path, text in contents(root).items()
-        if not path.startswith((kernel.FOLDER, 'kernel'))
+        if not path.startswith(kernel.FOLDER)
     }
 
 
