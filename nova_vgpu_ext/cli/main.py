@@ -42,8 +42,9 @@ class NovaVgpu(App):
     def __init__(self) -> None:
         super().__init__(
             description=(
-                'Read the vGPUs of this compute host, check nova.conf '
-                'against it, and report inventories to Placement.'
+                'Read, make and clear away the vGPUs of this compute host, '
+                'check nova.conf against it, and report inventories to '
+                'Placement.'
             ),
             version=nova_vgpu_ext.version(),
             command_manager=CommandManager('nova_vgpu.cli'),
