@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from nova_vgpu_ext import exception, models
 from nova_vgpu_ext.cli.host_command import HostCommand
-from nova_vgpu_ext.plan import functions, restore
+from nova_vgpu_ext.plan import functions, ledger, restore
 
 if TYPE_CHECKING:
     from nova_vgpu_ext.host.apply import Applier
@@ -65,6 +65,8 @@ class Prepare(HostCommand):
             self.show(applier.run(functions.enable(host.observe()).actions))
             snapshot = self._await_types(parsed_args.wait)
             usage = host.usage(snapshot)
+            # A guest may wait for an mdev whose definition is put aside.
+            host.ledger.change(ledger.entries(snapshot, usage))
             types = functions.set_types(snapshot, usage, wanted)
             self.show(_each(applier, types.actions, failures))
             restored = restore.restore(snapshot, usage)

@@ -213,10 +213,3 @@ def _full(
         f'{device.address}: found room for {len(parents)} of '
         f'{_label(wanted)}, expected {len(missing)}; {remedy}'
     )
-
-
-def _no_home(uuid: str, parent: str, wanted: VgpuType) -> str:
-    return (
-        f'{parent}: found no room for {_label(wanted)}, expected room for '
-        f'the persistent mdev {uuid}; nova-vgpu mdev remove forgets it'
-    )

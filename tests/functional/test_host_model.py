@@ -244,8 +244,8 @@ class HostMachine(stateful.RuleBasedStateMachine):
         return found
 
     def existing(self, pick: int) -> str:
-        """Pick the UUID of an mdev, or now and then any."""
-        there = sorted(self.model.mdevs)
+        """Pick the UUID of an mdev or definition, or now and then any."""
+        there = [uuid for uuid in UUIDS if self.model.known(uuid)]
         return [*there * 4, *UUIDS][pick % (4 * len(there) + len(UUIDS))]
 
     def unused(self, pick: int) -> str:
@@ -261,11 +261,13 @@ class HostMachine(stateful.RuleBasedStateMachine):
 
     @stateful.initialize(
         picks=st.lists(_picks, min_size=3, max_size=3),
-        parents=st.lists(_parents, min_size=3, max_size=3),
+        parents=st.lists(_parents, min_size=2, max_size=2),
     )
     def begin(self, picks: list[int], parents: list[str]) -> None:
         """Begin with mdevs, and with guests that have some of them."""
-        for uuid, parent, where in zip(UUIDS, parents, picks, strict=False):
+        for uuid, parent, where in zip(
+            UUIDS, (GPU, *parents), picks, strict=False
+        ):
             types = sorted(self.model.types(parent))
             place = (parent, types[where % len(types)])
             self.make(uuid, place, persist=where % 3 == 0)
@@ -403,6 +405,9 @@ class HostMachine(stateful.RuleBasedStateMachine):
                 if uuid not in model.mdevs:
                     lost = True
                     self.count('no room' if uuid in origins else 'unknown')
+                    check.assertEqual(
+                        uuid in origins, uuid in self.host.ledger
+                    )
                     for origin in origins.get(uuid, ()):
                         check.assertFalse(model.fits(origin), found)
                 elif uuid not in before:
@@ -517,15 +522,36 @@ class HostMachine(stateful.RuleBasedStateMachine):
             self.libvirt.undefine(name)
             del self.model.domains[name]
 
-    @stateful.rule(is_prepared=st.booleans())
-    def reboot(self, is_prepared: bool) -> None:
-        """Reboot the host; libvirt remembers what is defined."""
+    @stateful.rule(pick=_picks, parent=_parents)
+    def somebody_defines(self, pick: int, parent: str) -> None:
+        """Somebody defines an mdev, and does not ask whether it fits."""
+        uuid = self.unused(pick)
+        types = sorted(self.model.types(parent))
+        if not self.model.known(uuid):
+            type_id = types[pick % len(types)]
+            self.host.define(parent, uuid, type_id)
+            self.model.definitions[uuid, parent] = type_id
+
+    @stateful.rule(is_prepared=st.booleans(), is_late=st.booleans())
+    def reboot(self, is_prepared: bool, is_late: bool) -> None:
+        """Reboot the host; libvirt remembers what is defined.
+
+        Then somebody with another type may be faster than prepare.
+        """
+        named = {
+            place.type
+            for uuid, place in self.model.mdevs.items()
+            if place.parent == GPU and self.model.is_named(uuid)
+        }
         self.check_tree()
         for name, domain in self.model.domains.items():
             if domain.is_running:
                 self.libvirt.stop(name)
         kernel.reboot(self.host.root)
         self.model.reboot()
+        if is_late:
+            other = min({*GPU_TYPES} - named, default='nvidia-194')
+            self.make(UUIDS[-1], (GPU, other), persist=False)
         if is_prepared:
             self.prepare()
 
@@ -616,7 +642,7 @@ class HostModelTest(base.TestCase):
         stateful.run_state_machine_as_test(
             HostMachine,
             settings=hypothesis.settings(
-                max_examples=90,
+                max_examples=70,
                 # The same lives each time, so that what must happen in
                 # them does.
                 derandomize=True,
@@ -626,5 +652,8 @@ class HostModelTest(base.TestCase):
                 suppress_health_check=list(hypothesis.HealthCheck),
             ),
         )
-        for kind in ('restored', 'refused', 'cleaned', 'retyped', 'started'):
-            self.assertIn(kind, HostMachine.outcomes)
+        for kind in (
+            *('restored', 'started', 'put aside', 'no room', 'unknown'),
+            *('refused', 'retype refused', 'cleaned', 'retyped'),
+        ):
+            self.assertGreater(HostMachine.outcomes.get(kind, 0), 0, kind)

@@ -162,6 +162,33 @@ class PrepareTest(host_base.HostCommandTestCase):
         self.assertIn(UUIDS[3], self.host.mdevs)
         self.assertEqual(3, len(self.host.mdevs))
 
+    def test_definitions_that_share_a_card(self) -> None:
+        """Those that stay can all be started, as nova-compute does."""
+        self.create(UUIDS[0], SRIOV_VFS[3], 'A40-24Q')
+        self.guests.define('guest', [UUIDS[0]])
+        self.reboot()
+        for uuid, vf in zip(UUIDS[1:4], SRIOV_VFS, strict=False):
+            self.host.define(vf, uuid, 'nvidia-567')
+        lines = self.good('prepare')
+        self.assertEqual({UUIDS[0]}, self.created(lines))
+        self.assertEqual(2, sum('put aside' in line for line in lines))
+        self.assertEqual(
+            [f'{SRIOV_VFS[0]}/{UUIDS[1]}'], list(self.host.definitions)
+        )
+        self.create(UUIDS[1], SRIOV_VFS[0], 'A40-24Q')
+
+    def test_place_of_a_definition_that_was_put_aside(self) -> None:
+        """A guest that waits for it finds it as soon as there is room."""
+        self.host.define(GPU, UUIDS[0], 'nvidia-194')
+        self.guests.define('guest', [UUIDS[0]])
+        self.create(UUIDS[1], GPU, 'nvidia-196')
+        found = self.run_on('prepare')
+        self.assertEqual((1, 1), (found.code, len(found.errors)))
+        self.assertEqual([f'{GPU}/{UUIDS[0]}'], list(self.host.aside))
+        self.assertEqual('guest', self.host.ledger[UUIDS[0]]['domain'])
+        self.good('mdev', 'remove', UUIDS[1])
+        self.assertEqual({UUIDS[0]}, self.created(self.good('prepare')))
+
     def test_stale_definitions(self) -> None:
         """What cannot start would keep nova-compute from starting."""
         good = self.host.define(GPU, UUIDS[0], 'nvidia-194')
