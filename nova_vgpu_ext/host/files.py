@@ -53,12 +53,14 @@ def replace(path: str, text: str, mode: int) -> None:
     with contextlib.suppress(FileNotFoundError):
         os.unlink(temporary)  # An interrupted run has left it.
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    handle = os.open(temporary, flags, mode)
+    handle = os.open(temporary, flags, 0o600)
     try:
         with open(handle, 'w', encoding='utf-8') as stream:
             stream.write(text)
             stream.flush()
             os.fsync(stream.fileno())
+            # Last: libvirt would run half of a hook that may be run.
+            os.fchmod(stream.fileno(), mode)
         os.replace(temporary, path)
     except BaseException:
         os.unlink(temporary)

@@ -143,6 +143,18 @@ class ReplaceTest(FilesTestCase):
         )
         self._is_as_before()
 
+    def test_half_a_program_cannot_be_run(self) -> None:
+        """The file that a kill leaves behind is no hook that libvirt runs."""
+        modes = []
+
+        def note(handle: int) -> None:
+            modes.append(os.fstat(handle).st_mode & 0o777)
+
+        self.patch('os.fsync', note)
+        files.replace(str(self.file), 'new', 0o755)
+        self.assertEqual(0o600, modes[0])
+        self.assertEqual(0o755, self.file.stat().st_mode & 0o777)
+
     def test_a_missing_folder(self) -> None:
         """Making it is for the caller, who knows its permissions."""
         path = self.folder / 'none' / 'file'
