@@ -332,9 +332,9 @@ class Runtime:
         :raises ConfigError: the section cannot be used.
         :raises PlacementError: Keystone refuses, or knows no Placement.
         """
-        from nova_vgpu_ext.placement import client
+        from nova_vgpu_ext.placement import access, client
 
-        return client.PlacementClient(self.conf)
+        return client.PlacementClient(access.from_conf(self.conf))
 
     def tree_reader(self, client: PlacementClient) -> TreeReader:
         """Make a reader of this node's providers."""

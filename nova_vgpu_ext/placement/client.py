@@ -17,11 +17,10 @@ import dataclasses
 from collections.abc import Collection
 from typing import Any
 
-from oslo_config import cfg
-
 from nova_vgpu_ext import exception
 from nova_vgpu_ext.models import InventoryRecord, ReportedProvider
-from nova_vgpu_ext.placement.transport import Transport, unexpected
+from nova_vgpu_ext.placement.access import Access
+from nova_vgpu_ext.placement.transport import Transport
 
 #: Train: ``in_tree`` for allocation candidates (1.31). Newer ones change
 #: nothing that is used here.
@@ -40,14 +39,13 @@ _RECORD_FIELDS = (
 class PlacementClient:
     """Calls of Placement's API, each one request.
 
-    :param conf: options whose files have been read.
-    :raises ConfigError: ``[placement]`` lacks what is needed to
-        authenticate.
+    :param access: how to reach it.
+    :raises ConfigError: the access lacks what is needed to authenticate.
     :raises PlacementError: Keystone refuses, or has no such endpoint.
     """
 
-    def __init__(self, conf: cfg.ConfigOpts) -> None:
-        self._transport = Transport(conf, MICROVERSION)
+    def __init__(self, access: Access) -> None:
+        self._transport = Transport(access, MICROVERSION)
         self._may_reshape = True
 
     @property
@@ -250,7 +248,7 @@ class PlacementClient:
         )
 
     def _malformed(self, path: str, expected: str) -> exception.PlacementError:
-        return unexpected(self._transport.url(path), 'other JSON', expected)
+        return self._transport.malformed(path, expected)
 
     def _field(self, body: Any, name: str, kind: type, path: str) -> Any:
         if not isinstance(body, dict) or not isinstance(body.get(name), kind):

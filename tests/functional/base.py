@@ -27,7 +27,7 @@ import fixtures
 from nova_vgpu_ext import models
 from nova_vgpu_ext.cli import main
 from nova_vgpu_ext.conf import load
-from nova_vgpu_ext.placement import client, reporter, tree
+from nova_vgpu_ext.placement import access, client, reporter, tree
 from nova_vgpu_ext.plan import report
 from nova_vgpu_ext.sim import builder, profile
 from tests import base
@@ -79,7 +79,9 @@ class Process:
     def __init__(
         self, config_file: str, node: str = NODE, readers: int = 1
     ) -> None:
-        self.client = client.PlacementClient(load.load([config_file]))
+        self.client = client.PlacementClient(
+            access.from_conf(load.load([config_file]))
+        )
         self.reporter = reporter.Reporter(
             self.client, tree.TreeReader(self.client, node, readers)
         )

@@ -17,8 +17,8 @@ from tests.functional.fixtures import nova as nova_fixture  # isort: skip
 
 from nova_vgpu_ext.conf import load
 from nova_vgpu_ext.host import snapshot
+from nova_vgpu_ext.placement import access, reporter
 from nova_vgpu_ext.placement import client as placement_client
-from nova_vgpu_ext.placement import reporter
 from nova_vgpu_ext.placement.tree import Tree, TreeReader
 from nova_vgpu_ext.plan import inventory, report
 from nova_vgpu_ext.sim import builder, profile
@@ -80,7 +80,9 @@ class TestConvergence(base.TestCase):
             return wanted.providers, wanted.held
 
         self._plan = plan
-        self.client = placement_client.PlacementClient(options)
+        self.client = placement_client.PlacementClient(
+            access.from_conf(options)
+        )
         self.reporter = reporter.Reporter(
             self.client, TreeReader(self.client, NODE, 4)
         )

@@ -61,9 +61,18 @@ PURE = {
 
 #: What speaks to the outside; each has one place, or some.
 CLIENTS = {
-    'keystoneauth1': {'conf/placement.py', 'placement/transport.py'},
-    'openstack': {'placement/transport.py'},
-    'requests': {'placement/transport.py'},
+    'keystoneauth1': {
+        'conf/placement.py',
+        'placement/access.py',
+        'placement/errors.py',
+        'placement/transport.py',
+    },
+    'openstack': {
+        'placement/access.py',
+        'placement/errors.py',
+        'placement/transport.py',
+    },
+    'requests': {'placement/errors.py', 'placement/transport.py'},
     'nova': set(),
     'placement': set(),
 }

@@ -29,8 +29,8 @@ from tests.functional.fixtures import nova as nova_fixture  # isort: skip
 from nova_vgpu_ext import models
 from nova_vgpu_ext.conf import load
 from nova_vgpu_ext.host import snapshot
+from nova_vgpu_ext.placement import access, reporter
 from nova_vgpu_ext.placement import client as placement_client
-from nova_vgpu_ext.placement import reporter
 from nova_vgpu_ext.placement.tree import Tree, TreeReader
 from nova_vgpu_ext.plan import inventory
 from nova_vgpu_ext.sim import builder, description, profile
@@ -77,7 +77,7 @@ class _Case:
         file = self.folder / 'nova.conf'
         file.write_text(self.conf + server.config_text())
         conf = load.load([str(file)])
-        client = placement_client.PlacementClient(conf)
+        client = placement_client.PlacementClient(access.from_conf(conf))
         reader = TreeReader(client, NODE, 8)
         return reporter.Reporter(client, reader), load.devices_config(conf)
 
