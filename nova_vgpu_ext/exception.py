@@ -111,8 +111,8 @@ class LibvirtError(VgpuError):
         super().__init__(f'[vgpu] libvirt_uri = {uri}: {found}; {remedy}')
 
 
-class PlacementError(VgpuError):
-    """Placement, or the way to it, failed.
+class ServiceError(VgpuError):
+    """A service of the cloud, or the way to it, failed.
 
     :param url: the URL, or what stands for it before one is known.
     """
@@ -122,6 +122,18 @@ class PlacementError(VgpuError):
         self.found = found
         self.remedy = remedy
         super().__init__(f'{url}: {found}; {remedy}')
+
+
+class PlacementError(ServiceError):
+    """Placement, or the way to it, failed."""
+
+
+class ComputeError(ServiceError):
+    """Nova's API, or the way to it, failed."""
+
+
+class ComputeConflict(ComputeError):
+    """Nova's API has such a thing already, or it is in use (409)."""
 
 
 class PlacementUnavailable(PlacementError):

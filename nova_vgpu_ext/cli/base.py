@@ -13,10 +13,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from cliff import columns, command, lister, show
+from cliff import command, lister, show
 
 if TYPE_CHECKING:
     from nova_vgpu_ext.cli.main import NovaVgpu
@@ -55,32 +54,3 @@ class ShowOne(_OwnCommand, show.ShowOne):
     def formatter_namespace(self) -> str:
         """Where the formats are found: cliff's, and CSV."""
         return 'nova_vgpu.formatter.show'
-
-
-class Cell(columns.FormattableColumn[Any]):
-    """A value that people and programs want to see differently.
-
-    People see nothing for None and the items of a list or mapping with
-    commas; programs get the value itself.
-    """
-
-    def human_readable(self) -> str:
-        """Give the text for a table."""
-        if self._value is None:
-            return ''
-        if isinstance(self._value, Mapping):
-            return ', '.join(f'{k}: {v}' for k, v in self._value.items())
-        if isinstance(self._value, list):
-            return ', '.join(str(item) for item in self._value)
-        return str(self._value)
-
-
-def cells(values: Iterable[object]) -> tuple[object, ...]:
-    """Wrap what a table shall show in another way than a program.
-
-    :param values: one row.
-    """
-    return tuple(
-        Cell(v) if v is None or isinstance(v, (list, Mapping)) else v
-        for v in values
-    )

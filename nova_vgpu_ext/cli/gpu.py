@@ -18,7 +18,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from nova_vgpu_ext import models
-from nova_vgpu_ext.cli.base import Lister, ShowOne, cells
+from nova_vgpu_ext.cells import cells
+from nova_vgpu_ext.cli.base import Lister, ShowOne
 from nova_vgpu_ext.plan import mdevs
 
 

@@ -18,7 +18,8 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from nova_vgpu_ext import exception
-from nova_vgpu_ext.cli.base import Command, ShowOne, cells
+from nova_vgpu_ext.cells import cells
+from nova_vgpu_ext.cli.base import Command, ShowOne
 from nova_vgpu_ext.host import hook_file
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from nova_vgpu_ext.cli.base import Lister, cells
+from nova_vgpu_ext.cells import cells
+from nova_vgpu_ext.cli.base import Lister
 from nova_vgpu_ext.models import ReportedProvider
 
 

@@ -19,7 +19,8 @@ import uuid
 from typing import Any
 
 from nova_vgpu_ext import exception, models
-from nova_vgpu_ext.cli.base import Command, Lister, ShowOne, cells
+from nova_vgpu_ext.cells import cells
+from nova_vgpu_ext.cli.base import Command, Lister, ShowOne
 from nova_vgpu_ext.cli.host_command import HostCommand
 from nova_vgpu_ext.host import usage as host_usage
 from nova_vgpu_ext.plan import mdevs, parameters, removal

@@ -9,7 +9,7 @@
 # WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
 # License for the specific language governing permissions and limitations
 # under the License.
-"""The vocabulary that every layer shares: what a host has, as plain data.
+"""The vocabulary that every layer shares: hosts and clouds, as plain data.
 
 Everything here is immutable and free of I/O. A device is named by its
 *address*: a PCI address as the kernel writes it (``0000:1a:00.0``), or, for a
@@ -19,6 +19,15 @@ is also how ``[mdev_<type>] device_addresses`` spells both.
 
 from __future__ import annotations
 
+from nova_vgpu_ext.models.cloud import (
+    Capacity,
+    CloudGpu,
+    CloudHost,
+    Consumer,
+    Flavor,
+    Migration,
+    Server,
+)
 from nova_vgpu_ext.models.config import (
     DevicesConfig,
     Finding,
@@ -68,10 +77,15 @@ from nova_vgpu_ext.models.usage import (
 __all__ = [
     'NVIDIA_VENDOR_ID',
     'PCI_ADDRESS',
+    'Capacity',
+    'CloudGpu',
+    'CloudHost',
+    'Consumer',
     'DesiredProvider',
     'DevicesConfig',
     'Domain',
     'Finding',
+    'Flavor',
     'Folder',
     'Framework',
     'Gpu',
@@ -82,10 +96,12 @@ __all__ = [
     'Libvirtd',
     'Mdev',
     'MdevDefinition',
+    'Migration',
     'Mount',
     'PciDevice',
     'ReadProblem',
     'ReportedProvider',
+    'Server',
     'Service',
     'Severity',
     'Snapshot',

@@ -14,11 +14,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from nova_vgpu_ext import exception
-from nova_vgpu_ext.models import InventoryRecord, ReportedProvider
+from nova_vgpu_ext.models import (
+    Capacity,
+    Consumer,
+    InventoryRecord,
+    ReportedProvider,
+)
 from nova_vgpu_ext.placement.access import Access
 from nova_vgpu_ext.placement.transport import Transport
 
@@ -73,8 +78,23 @@ class PlacementClient:
 
     def tree(self, root_uuid: str) -> list[ReportedProvider]:
         """List the providers of a tree, without their contents."""
+        return self._providers({'in_tree': root_uuid})
+
+    def providers(self, required: str | None = None) -> list[ReportedProvider]:
+        """List every provider of the cloud, without their contents.
+
+        :param required: a trait; only providers that have it.
+        """
+        return self._providers({'required': required} if required else {})
+
+    def providers_with_free(self, resource_class: str) -> list[str]:
+        """List the UUIDs of providers on which one unit of a class is free."""
+        found = self._providers({'resources': f'{resource_class}:1'})
+        return [provider.uuid for provider in found]
+
+    def _providers(self, query: Mapping[str, str]) -> list[ReportedProvider]:
         path = '/resource_providers'
-        body = self._transport.read(path, {'in_tree': root_uuid})
+        body = self._transport.read(path, query)
         try:
             return [
                 ReportedProvider(
@@ -118,13 +138,13 @@ class PlacementClient:
 
     def summaries(
         self, root_uuid: str, resource_class: str
-    ) -> dict[str, tuple[frozenset[str], dict[str, int]]]:
-        """Read traits and usage of a whole tree in one request.
+    ) -> dict[str, tuple[frozenset[str], dict[str, Capacity]]]:
+        """Read traits and capacities of a whole tree in one request.
 
         An allocation candidate's answer describes every provider of its
         tree. It is empty where no unit of the class is free.
 
-        :returns: traits and usage by class, by provider UUID.
+        :returns: traits and capacities by class, by provider UUID.
         """
         path = '/allocation_candidates'
         body = self._transport.read(
@@ -140,8 +160,8 @@ class PlacementClient:
                 uuid: (
                     frozenset(item['traits']),
                     {
-                        name: int(usage['used'])
-                        for name, usage in item['resources'].items()
+                        name: Capacity(int(has['capacity']), int(has['used']))
+                        for name, has in item['resources'].items()
                     },
                 )
                 for uuid, item in self._field(
@@ -150,6 +170,105 @@ class PlacementClient:
             }
         except (KeyError, TypeError, AttributeError) as exc:
             raise self._malformed(path, 'provider summaries') from exc
+
+    def allocations(self, uuid: str) -> dict[str, dict[str, int]]:
+        """Read what is allocated on a provider.
+
+        :returns: by the consumer's UUID the amount of each class.
+        """
+        path = f'/resource_providers/{uuid}/allocations'
+        body = self._transport.read(path)
+        try:
+            return {
+                consumer: dict(item['resources'])
+                for consumer, item in self._field(
+                    body, 'allocations', dict, path
+                ).items()
+            }
+        except (KeyError, TypeError, ValueError) as exc:
+            raise self._malformed(path, 'allocations') from exc
+
+    def consumer(self, uuid: str) -> Consumer | None:
+        """Read all that a consumer holds; None if it holds nothing."""
+        path = f'/allocations/{uuid}'
+        body = self._transport.read(path)
+        found = self._field(body, 'allocations', dict, path)
+        if not found:
+            return None
+        try:
+            return Consumer(
+                uuid=uuid,
+                generation=body['consumer_generation'],
+                project_id=str(body['project_id']),
+                user_id=str(body['user_id']),
+                resources={
+                    provider: dict(item['resources'])
+                    for provider, item in found.items()
+                },
+            )
+        except (KeyError, TypeError, ValueError) as exc:
+            raise self._malformed(path, 'allocations') from exc
+
+    def set_allocations(self, consumer: Consumer) -> None:
+        """Replace what a consumer holds; nothing removes it.
+
+        :param consumer: what it shall hold, and the generation that this was
+            planned on.
+        :raises WriteFailed: the consumer was changed meanwhile.
+        """
+        self._transport.write(
+            'PUT',
+            f'/allocations/{consumer.uuid}',
+            {
+                'allocations': {
+                    provider: {'resources': dict(amounts)}
+                    for provider, amounts in consumer.resources.items()
+                },
+                'consumer_generation': consumer.generation,
+                'project_id': consumer.project_id,
+                'user_id': consumer.user_id,
+            },
+        )
+
+    def known_traits(self, prefix: str) -> frozenset[str]:
+        """List the traits that Placement knows by the start of their names."""
+        path = '/traits'
+        body = self._transport.read(path, {'name': f'startswith:{prefix}'})
+        return frozenset(self._field(body, 'traits', list, path))
+
+    def known_classes(self) -> frozenset[str]:
+        """List the resource classes that Placement knows."""
+        path = '/resource_classes'
+        body = self._transport.read(path)
+        try:
+            return frozenset(
+                str(item['name'])
+                for item in self._field(body, 'resource_classes', list, path)
+            )
+        except (KeyError, TypeError) as exc:
+            raise self._malformed(path, 'resource classes') from exc
+
+    def candidates(self, query: Mapping[str, str]) -> list[dict[str, Any]]:
+        """Ask which providers can serve a request.
+
+        :param query: as of ``GET /allocation_candidates``.
+        :returns: for each candidate, by the provider's UUID the amount of
+            each class.
+        """
+        path = '/allocation_candidates'
+        body = self._transport.read(path, query)
+        try:
+            return [
+                {
+                    provider: dict(item['resources'])
+                    for provider, item in request['allocations'].items()
+                }
+                for request in self._field(
+                    body, 'allocation_requests', list, path
+                )
+            ]
+        except (KeyError, TypeError, AttributeError, ValueError) as exc:
+            raise self._malformed(path, 'allocation requests') from exc
 
     def ensure_traits(self, names: Collection[str]) -> None:
         """Make custom traits known to Placement."""

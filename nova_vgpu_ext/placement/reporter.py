@@ -28,7 +28,7 @@ from nova_vgpu_ext.models import (
 )
 from nova_vgpu_ext.placement.client import PlacementClient
 from nova_vgpu_ext.placement.tree import Tree, TreeReader
-from nova_vgpu_ext.plan import report
+from nova_vgpu_ext.plan import gpus, report
 
 #: How often a cycle is planned afresh when something else writes, or a
 #: write gets no answer.
@@ -104,7 +104,7 @@ class Reporter:
 
     def _changes(self, planner: Planner) -> report.Changes:
         tree = self._reader.observe()
-        if report.VGPU in tree.root.inventories:
+        if gpus.VGPU in tree.root.inventories:
             return report.Changes(findings=(_root_inventory(tree.root),))
         desired, held = planner(tree)
         shrinking = report.shrinking(desired, tree.gpus, held)

@@ -17,15 +17,14 @@ generation, so one request tells what moved, and only that is read again.
 
 from __future__ import annotations
 
-import concurrent.futures
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
+from collections.abc import Iterable, Sequence
 
 from nova_vgpu_ext import exception
-from nova_vgpu_ext.models import ReportedProvider
+from nova_vgpu_ext.models import Capacity, ReportedProvider
+from nova_vgpu_ext.placement import parallel
 from nova_vgpu_ext.placement.client import PlacementClient
-from nova_vgpu_ext.plan import report
+from nova_vgpu_ext.plan import gpus, report
 
 #: From this many providers on that must be read, one request for what the
 #: whole tree says together pays off.
@@ -33,10 +32,7 @@ _BULK = 4
 
 #: Classes of which a tree is likely to have a free unit, so that Placement
 #: describes it as an allocation candidate.
-_LIKELY_CLASSES = (report.VGPU, 'MEMORY_MB')
-
-_In = TypeVar('_In')
-_Out = TypeVar('_Out')
+_LIKELY_CLASSES = (gpus.VGPU, 'MEMORY_MB')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,7 +113,7 @@ class TreeReader:
             return dataclasses.replace(provider, used=used)
 
         unknown = [p for p in providers if p.used is None]
-        for provider in self._in_parallel(read, unknown):
+        for provider in parallel.each(read, unknown, self._readers):
             self.remember(provider)
         return self.tree()
 
@@ -160,7 +156,7 @@ class TreeReader:
         }
 
     def _read(self, root_uuid: str, moved: Sequence[ReportedProvider]) -> None:
-        summaries: dict[str, tuple[frozenset[str], dict[str, int]]] = {}
+        summaries: dict[str, tuple[frozenset[str], dict[str, Capacity]]] = {}
         if len(moved) >= _BULK:
             for name in _LIKELY_CLASSES:
                 summaries = self._client.summaries(root_uuid, name)
@@ -172,7 +168,8 @@ class TreeReader:
             traits: frozenset[str] = frozenset()
             used: dict[str, int] | None = None
             if uuid in summaries:
-                traits, used = summaries[uuid]
+                traits, capacities = summaries[uuid]
+                used = {name: has.used for name, has in capacities.items()}
             elif uuid != root_uuid:
                 traits = self._client.traits(uuid)
             return dataclasses.replace(
@@ -182,18 +179,8 @@ class TreeReader:
                 used=used,
             )
 
-        for provider in self._in_parallel(read, moved):
+        for provider in parallel.each(read, moved, self._readers):
             self.remember(provider)
-
-    def _in_parallel(
-        self, function: Callable[[_In], _Out], items: Sequence[_In]
-    ) -> list[_Out]:
-        if len(items) < 2:
-            return [function(item) for item in items]
-        with concurrent.futures.ThreadPoolExecutor(
-            min(self._readers, len(items))
-        ) as pool:
-            return list(pool.map(function, items))
 
 
 def _still_true(seen: ReportedProvider) -> ReportedProvider:

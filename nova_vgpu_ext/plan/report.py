@@ -25,6 +25,7 @@ from nova_vgpu_ext.models import (
     Severity,
 )
 from nova_vgpu_ext.plan import traits
+from nova_vgpu_ext.plan.gpus import VGPU
 
 #: The end of a GPU's provider is libvirt's name of the device; the names of
 #: other services' children have a colon or a space there.
@@ -38,9 +39,6 @@ _GPU_NAME = re.compile(
 
 #: Set by the service that owns a provider; Nova marks its own since 34.
 _OWNER = re.compile(r'OWNER_(?!NOVA$)|COMPUTE_MANAGED_PCI_DEVICE$')
-
-#: The standard class of vGPUs.
-VGPU = 'VGPU'
 
 
 @dataclasses.dataclass(frozen=True)

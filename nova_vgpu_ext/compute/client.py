@@ -1,0 +1,248 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""Nova's API, through python-novaclient: servers, flavors, migrations."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from keystoneauth1 import exceptions as ksa_exc
+from novaclient import client as nova_client
+from novaclient import exceptions as nova_exc
+
+from nova_vgpu_ext import exception
+from nova_vgpu_ext.models import Flavor, Migration, Server
+
+#: Rocky: a server's flavor with its extra specs (2.47), UUIDs of hypervisors
+#: (2.53) and migrations (2.59), extra specs in the list of flavors (2.61).
+MICROVERSION = '2.61'
+
+#: How many servers, flavors or migrations one answer holds; Nova's own limit
+#: is ``[api] max_limit``, 1000 by default.
+_PAGE = 1000
+
+#: How messages name what a client of the cloud was configured with.
+_SOURCE = 'clouds.yaml or the OS_ variables'
+
+_REMEDIES = {
+    401: f'check username and password in {_SOURCE}',
+    403: f'give the user of {_SOURCE} the role admin',
+    404: 'something else deletes it; run it again',
+    406: f'a Nova is needed that knows the microversion {MICROVERSION} '
+    '(Rocky)',
+    409: 'something else changes it, or it is in use; look, and run it again',
+}
+
+
+class ComputeClient:
+    """Calls of Nova's API.
+
+    :param session: keystoneauth's session.
+    :param options: keyword arguments of novaclient that say where Nova is,
+        such as ``region_name`` and ``interface``.
+    """
+
+    def __init__(self, session: Any, options: Mapping[str, Any]) -> None:
+        self._nova = nova_client.Client(
+            MICROVERSION, session=session, **options
+        )
+
+    def servers(self, host: str | None = None) -> Iterator[Server]:
+        """Read every server of the cloud, page by page.
+
+        :param host: the compute service's host; only servers on it.
+        """
+        search = {'all_tenants': True}
+        if host is not None:
+            search['host'] = host  # type: ignore[assignment]
+
+        def page(marker: str | None) -> list[Any]:
+            found: list[Any] = self._nova.servers.list(
+                search_opts=search, marker=marker, limit=_PAGE
+            )
+            return found
+
+        return map(_server, _pages(page, '/servers/detail'))
+
+    def server(self, uuid: str) -> Server | None:
+        """Read one server, also a soft-deleted one; None if it is gone."""
+        try:
+            with _errors(f'/servers/{uuid}'):
+                return _server(self._nova.servers.get(uuid))
+        except _Missing:
+            return None
+
+    def migrations(self) -> Iterator[Migration]:
+        """Read all that Nova remembers of moves, page by page."""
+
+        def page(marker: str | None) -> list[Any]:
+            found: list[Any] = self._nova.migrations.list(
+                marker=marker, limit=_PAGE
+            )
+            return found
+
+        return map(_migration, _pages(page, '/os-migrations', 'uuid'))
+
+    def compute_nodes(self) -> dict[str, str]:
+        """Read the compute nodes.
+
+        :returns: by the UUID, which is also that of the node's provider, the
+            name.
+        """
+
+        def page(marker: str | None) -> list[Any]:
+            found: list[Any] = self._nova.hypervisors.list(
+                detailed=False, marker=marker, limit=_PAGE
+            )
+            return found
+
+        return {
+            str(node.id): str(node.hypervisor_hostname)
+            for node in _pages(page, '/os-hypervisors')
+        }
+
+    def flavors(self) -> Iterator[Flavor]:
+        """Read every flavor, public or not, with its extra specs."""
+
+        def page(marker: str | None) -> list[Any]:
+            found: list[Any] = self._nova.flavors.list(
+                is_public=None, marker=marker, limit=_PAGE
+            )
+            return found
+
+        return map(_flavor, _pages(page, '/flavors/detail'))
+
+    def create_flavor(self, flavor: Flavor) -> Flavor:
+        """Create a flavor without its extra specs.
+
+        :param flavor: as it shall be; its id is not used.
+        :returns: it, as Nova has it.
+        :raises ComputeConflict: there is one of that name.
+        """
+        with _errors('/flavors'):
+            return _flavor(
+                self._nova.flavors.create(
+                    flavor.name,
+                    flavor.ram,
+                    flavor.vcpus,
+                    flavor.disk,
+                    is_public=flavor.is_public,
+                )
+            )
+
+    def set_extra_specs(
+        self, flavor_id: str, specs: Mapping[str, str]
+    ) -> None:
+        """Add extra specs to a flavor, or replace their values.
+
+        :raises ComputeError: Nova refuses a key or a value.
+        """
+        with _errors(f'/flavors/{flavor_id}/os-extra_specs'):
+            flavor = self._nova.flavors.get(flavor_id)
+            flavor.set_keys(dict(specs))
+
+    def remove_extra_specs(self, flavor_id: str, keys: Iterable[str]) -> None:
+        """Remove extra specs of a flavor."""
+        with _errors(f'/flavors/{flavor_id}/os-extra_specs'):
+            self._nova.flavors.get(flavor_id).unset_keys(sorted(keys))
+
+    def delete_flavor(self, flavor_id: str) -> None:
+        """Delete a flavor; servers keep their copy of it."""
+        with _errors(f'/flavors/{flavor_id}'):
+            self._nova.flavors.delete(flavor_id)
+
+
+class _Missing(exception.ComputeError):
+    """The answer was 404."""
+
+
+def _pages(
+    page: Callable[[str | None], list[Any]], url: str, key: str = 'id'
+) -> Iterator[Any]:
+    """Follow a list to its end, one page in memory."""
+    marker = None
+    while True:
+        with _errors(url):
+            found = page(marker)
+        if not found:
+            return
+        yield from found
+        marker = str(getattr(found[-1], key))
+
+
+@contextlib.contextmanager
+def _errors(url: str) -> Iterator[None]:
+    """Turn the client library's errors into one line with a remedy."""
+    try:
+        yield
+    except nova_exc.ClientException as exc:
+        kind: type[exception.ComputeError] = {
+            404: _Missing,
+            409: exception.ComputeConflict,
+        }.get(exc.code, exception.ComputeError)
+        text = ' '.join(str(exc.message or exc).split())[:300]
+        raise kind(
+            f"Nova's {url}",
+            f'answered {exc.code} {text}',
+            _REMEDIES.get(
+                exc.code,
+                "see nova-api's log"
+                if exc.code >= 500
+                else 'correct what it names',
+            ),
+        ) from exc
+    except ksa_exc.ClientException as exc:
+        text = ' '.join(str(exc).split())
+        raise exception.ComputeError(
+            f"Nova's {url}",
+            f'no good answer: {text}',
+            f'check that nova-api runs, and region and interface in {_SOURCE}',
+        ) from exc
+
+
+def _server(found: Any) -> Server:
+    flavor = found.flavor
+    return Server(
+        uuid=str(found.id),
+        name=str(found.name),
+        project_id=str(found.tenant_id),
+        status=str(found.status),
+        task_state=getattr(found, 'OS-EXT-STS:task_state', None),
+        node=getattr(found, 'OS-EXT-SRV-ATTR:hypervisor_hostname', None),
+        flavor=str(flavor.get('original_name', '')),
+        extra_specs=dict(flavor.get('extra_specs') or {}),
+    )
+
+
+def _migration(found: Any) -> Migration:
+    return Migration(
+        uuid=str(found.uuid),
+        server_uuid=str(found.instance_uuid),
+        kind=str(found.migration_type),
+        status=str(found.status),
+        source_node=found.source_node,
+        target_node=found.dest_node,
+    )
+
+
+def _flavor(found: Any) -> Flavor:
+    return Flavor(
+        id=str(found.id),
+        name=str(found.name),
+        vcpus=int(found.vcpus),
+        ram=int(found.ram),
+        disk=int(found.disk),
+        is_public=bool(found.is_public),
+        extra_specs=dict(found.to_dict().get('extra_specs') or {}),
+    )
