@@ -25,7 +25,7 @@ from nova_vgpu_ext.models import (
     ReportedProvider,
 )
 from nova_vgpu_ext.placement.access import Access
-from nova_vgpu_ext.placement.transport import Transport
+from nova_vgpu_ext.placement.transport import READ_ATTEMPTS, Transport
 
 #: Train: ``in_tree`` for allocation candidates (1.31). Newer ones change
 #: nothing that is used here.
@@ -45,12 +45,13 @@ class PlacementClient:
     """Calls of Placement's API, each one request.
 
     :param access: how to reach it.
+    :param attempts: how often a read is tried before it is an error.
     :raises ConfigError: the access lacks what is needed to authenticate.
     :raises PlacementError: Keystone refuses, or has no such endpoint.
     """
 
-    def __init__(self, access: Access) -> None:
-        self._transport = Transport(access, MICROVERSION)
+    def __init__(self, access: Access, attempts: int = READ_ATTEMPTS) -> None:
+        self._transport = Transport(access, MICROVERSION, attempts)
         self._may_reshape = True
 
     @property
@@ -137,24 +138,27 @@ class PlacementClient:
         )
 
     def summaries(
-        self, root_uuid: str, resource_class: str
+        self,
+        root_uuid: str | None,
+        resource_class: str,
+        required: Collection[str] = (),
     ) -> dict[str, tuple[frozenset[str], dict[str, Capacity]]]:
-        """Read traits and capacities of a whole tree in one request.
+        """Read traits and capacities of whole trees in one request.
 
         An allocation candidate's answer describes every provider of its
-        tree. It is empty where no unit of the class is free.
+        tree. A tree where no unit of the class is free is not described.
 
+        :param root_uuid: the only tree to look at; None for all.
+        :param required: traits of the provider that has the free unit.
         :returns: traits and capacities by class, by provider UUID.
         """
+        query = {'resources': f'{resource_class}:1'}
+        if root_uuid is not None:
+            query |= {'in_tree': root_uuid, 'limit': '1'}
+        if required:
+            query['required'] = ','.join(sorted(required))
         path = '/allocation_candidates'
-        body = self._transport.read(
-            path,
-            {
-                'resources': f'{resource_class}:1',
-                'in_tree': root_uuid,
-                'limit': '1',
-            },
-        )
+        body = self._transport.read(path, query)
         try:
             return {
                 uuid: (

@@ -31,7 +31,7 @@ LOG = logging.getLogger(__name__)
 
 #: How often a read is tried before it is an error. Only reads are repeated
 #: as they are; a write that failed is planned afresh.
-_READ_ATTEMPTS = 3
+READ_ATTEMPTS = 3
 
 
 class Transport:
@@ -41,19 +41,26 @@ class Transport:
 
     :param access: how to reach it.
     :param microversion: that every request asks for.
+    :param attempts: how often a read is tried before it is an error.
     :raises ConfigError: the access lacks what is needed to authenticate.
     :raises PlacementError: Keystone refuses, or has no such endpoint.
     """
 
-    def __init__(self, access: Access, microversion: str) -> None:
+    def __init__(
+        self,
+        access: Access,
+        microversion: str,
+        attempts: int = READ_ATTEMPTS,
+    ) -> None:
         self._microversion = microversion
+        self._attempts = attempts
         self._lock = threading.Lock()
         #: How many requests were answered, Keystone's and the discovery of
         #: versions included.
         self.requests = 0
         self._source = access.source
         access.session.session.hooks['response'].append(self._count)
-        for attempt in _read_attempts():
+        for attempt in _read_attempts(self._attempts):
             with attempt:
                 self._adapter = access.connect()
 
@@ -69,7 +76,7 @@ class Transport:
         :raises PlacementUnavailable: no good answer in several attempts.
         :raises PlacementError: another answer than 200, or no JSON.
         """
-        for attempt in _read_attempts():
+        for attempt in _read_attempts(self._attempts):
             with attempt:
                 response = self._send('GET', path, params=query)
                 if response.status_code != 200:
@@ -163,11 +170,11 @@ class Transport:
         return body
 
 
-def _read_attempts() -> tenacity.Retrying:
+def _read_attempts(attempts: int) -> tenacity.Retrying:
     """Repeat what only reads while there is no good answer."""
     return tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(exception.PlacementUnavailable),
-        stop=tenacity.stop_after_attempt(_READ_ATTEMPTS),
+        stop=tenacity.stop_after_attempt(attempts),
         wait=tenacity.wait_exponential_jitter(initial=0.2, max=2),
         reraise=True,
     )
