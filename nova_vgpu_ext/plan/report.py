@@ -198,6 +198,7 @@ def changes(
             continue
         if _in_use(has, has.inventories):
             findings.append(_still_used(has))
+            providers += _marked_as_gone(has)
             inventories += _only_what_is_used(has)
         else:
             deletions.append(DeleteProvider(name))
@@ -276,6 +277,20 @@ def _inventory(
         SetInventory(wanted.name, wanted.resource_class, record, lost),
         finding,
     )
+
+
+def _marked_as_gone(has: ReportedProvider) -> list[SetTraits]:
+    """Let everybody see that a provider goes once nothing is allocated."""
+    ours = {trait for trait in has.traits if trait.startswith(traits.PREFIX)}
+    if ours == {traits.GONE}:
+        return []
+    return [
+        SetTraits(
+            has.name,
+            frozenset({traits.GONE} - ours),
+            frozenset(ours - {traits.GONE}),
+        )
+    ]
 
 
 def _only_what_is_used(has: ReportedProvider) -> list[SetInventory]:

@@ -22,6 +22,10 @@ from nova_vgpu_ext.models import VgpuType
 #: Every trait with this prefix belongs to this project.
 PREFIX = 'CUSTOM_VGPU_'
 
+#: Instead of all others with the prefix: the GPU is gone or not configured,
+#: and its provider stays only for what is allocated on it.
+GONE = f'{PREFIX}GONE'
+
 
 def type_trait(type_id: str) -> str:
     """Name a type's trait: ``CUSTOM_NVIDIA_194`` for ``nvidia-194``."""

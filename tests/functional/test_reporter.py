@@ -365,7 +365,11 @@ class ConflictTest(base.PlacementTestCase):
         self.assertIn('2 VGPU', finding.found)
         self.assertEqual({'VGPU': 2}, self.server.provider(gpu_name(1)).usages)
         self.assertEqual(
-            [f'set inventory of {gpu_name(1)}: VGPU total 2'],
+            [
+                f'set traits of {gpu_name(1)}: add CUSTOM_VGPU_GONE; '
+                'remove CUSTOM_VGPU_SERIES_Q',
+                f'set inventory of {gpu_name(1)}: VGPU total 2',
+            ],
             [str(a) for a in result.actions],
         )
 

@@ -29,6 +29,7 @@ NAMES = tuple(f'{NODE}_pci_0000_{n:02x}_00_0' for n in range(1, 6))
 NAME = NAMES[0]
 OURS = ('CUSTOM_NVIDIA_194', 'CUSTOM_VGPU_SERIES_Q', 'CUSTOM_VGPU_FB_1024M')
 FOREIGN = ('CUSTOM_OTHER', 'OWNER_NOVA', 'CUSTOM_NVIDIA_999', 'HW_CPU_X86_VMX')
+GONE = 'CUSTOM_VGPU_GONE'
 CLASSES = ('VGPU', 'CUSTOM_A', 'CUSTOM_B')
 
 
@@ -245,10 +246,33 @@ class ChangesTest(base.TestCase):
         """It stays until the servers are gone, and offers no more."""
         self.check(
             [],
-            [reported(used={'VGPU': 2})],
-            [f'set inventory of {NAME}: VGPU total 2'],
+            [reported(traits=OURS + FOREIGN, used={'VGPU': 2})],
+            [
+                f'set traits of {NAME}: add CUSTOM_VGPU_GONE; remove '
+                'CUSTOM_VGPU_FB_1024M, CUSTOM_VGPU_SERIES_Q',
+                f'set inventory of {NAME}: VGPU total 2',
+            ],
             shrinking=(NAME,),
             finding=('2 VGPU', f'--allocations uuid-{NAME}'),
+        )
+        self.check(
+            [],
+            [reported({'VGPU': 2}, (GONE, *FOREIGN), {'VGPU': 2})],
+            [],
+            shrinking=(NAME,),
+            finding=('2 VGPU',),
+        )
+
+    def test_back_again(self) -> None:
+        """A GPU that is wanted again is not marked as gone any more."""
+        self.check(
+            [desired(traits=OURS)],
+            [reported({'VGPU': 2}, (GONE, OURS[0], *FOREIGN))],
+            [
+                f'set traits of {NAME}: add CUSTOM_VGPU_FB_1024M, '
+                'CUSTOM_VGPU_SERIES_Q; remove CUSTOM_VGPU_GONE',
+                f'set inventory of {NAME}: VGPU total 8',
+            ],
         )
 
     def test_gone_but_held(self) -> None:
@@ -295,9 +319,9 @@ _reported = st.builds(
     totals=st.dictionaries(
         st.sampled_from((*CLASSES, 'SRIOV_NET_VF')), _totals, max_size=3
     ),
-    traits=st.sets(st.sampled_from((*OURS, *FOREIGN, 'OWNER_CYBORG'))).map(
-        tuple
-    ),
+    traits=st.sets(
+        st.sampled_from((*OURS, *FOREIGN, GONE, 'OWNER_CYBORG'))
+    ).map(tuple),
     used=st.dictionaries(st.sampled_from(CLASSES), st.integers(0, 15)),
     name=st.sampled_from(NAMES),
 )
