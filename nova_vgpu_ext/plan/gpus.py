@@ -149,6 +149,14 @@ def capacity(gpu: CloudGpu) -> Capacity:
     return gpu.capacities[name] if name else Capacity(0, 0)
 
 
+def is_vgpu_class(name: str) -> bool:
+    """Tell whether a class is named as one of vGPUs.
+
+    Others can be as well: ``mdev_class`` may be any custom class.
+    """
+    return name == VGPU or bool(_PRODUCT_CLASS.fullmatch(name))
+
+
 def type_ids(names: Collection[str]) -> list[str]:
     """Give the type of each type trait among some traits, in order."""
     found = (_TYPE_TRAIT.fullmatch(name) for name in sorted(names))

@@ -76,7 +76,7 @@ class PciProvider:
         """The value of ``[pci] alias``, the same on the API's side."""
         return json.dumps(
             {
-                'name': self.product.lower(),
+                'name': alias_of(self.product),
                 'resource_class': self.resource_class,
                 'device_type': 'type-VF',
             }
@@ -85,8 +85,17 @@ class PciProvider:
 
 def resource_class(vgpu_type: VgpuType) -> str:
     """Name the class of a type: ``CUSTOM_NVIDIA_L40S_12Q``."""
-    name = vgpu_type.product or vgpu_type.id
-    return str(os_resource_classes.normalize_name(f'NVIDIA_{name}'))
+    return class_of(vgpu_type.product or vgpu_type.id)
+
+
+def class_of(product: str) -> str:
+    """Name the class of a product, or of the alias that it gives."""
+    return str(os_resource_classes.normalize_name(f'NVIDIA_{product}'))
+
+
+def alias_of(product: str) -> str:
+    """Name the alias of a product: ``l40s-12q``."""
+    return product.lower()
 
 
 def plan(
