@@ -114,6 +114,20 @@ def free_memory_mib() -> int:
     return int(found[1]) // 1024 if found else 0
 
 
+def began(pid: int) -> int:
+    """Tell when a process began, in clock ticks; 0 if there is none.
+
+    With its number this names a process for good.
+    """
+    try:
+        stat = pathlib.Path(f'/proc/{pid}/stat').read_text(encoding='ascii')
+    except OSError:
+        return 0
+    fields = stat.rpartition(')')[2].split()
+    state, began = fields[0], fields[19]
+    return 0 if state == 'Z' else int(began)
+
+
 def free_port() -> int:
     """Find a port of the loopback that nothing listens on."""
     with socket.socket() as found:

@@ -68,7 +68,7 @@ class Running:
     @property
     def is_alive(self) -> bool:
         """Whether QEMU still runs."""
-        return _began(self.pid) == self.began
+        return host.began(self.pid) == self.began
 
 
 class Machine:
@@ -229,7 +229,12 @@ class Machine:
             self.folder / 'qemu.log',
         )
         found = Running(
-            settings, qemu.pid, _began(qemu.pid), port, accelerator, control
+            settings,
+            qemu.pid,
+            host.began(qemu.pid),
+            port,
+            accelerator,
+            control,
         )
         self._state.write_text(
             json.dumps(dataclasses.asdict(found)), encoding='utf-8'
@@ -364,17 +369,6 @@ def _await_end(found: Running) -> None:
         os.kill(found.pid, signal.SIGKILL)
     while found.is_alive:
         time.sleep(0.1)
-
-
-def _began(pid: int) -> int:
-    """Tell when a process began; 0 if there is none."""
-    try:
-        stat = pathlib.Path(f'/proc/{pid}/stat').read_text(encoding='ascii')
-    except OSError:
-        return 0
-    fields = stat.rpartition(')')[2].split()
-    state, began = fields[0], fields[19]
-    return 0 if state == 'Z' else int(began)
 
 
 def _from_json(state: dict[str, Any]) -> Running:

@@ -13,8 +13,8 @@
 #
 # The virtual environment .venv in the checkout.
 #
-# It holds one of two sets of packages, "demo" or "test"; "test" includes
-# "demo". A stamp for each set is written last and holds the hash of all that
+# It holds one of three sets of packages, "demo", "test" or "cloud"; each
+# includes those before it. A stamp for each set is written last and holds the hash of all that
 # went into it, so that a second run costs nothing, a changed requirement is
 # installed, and what was interrupted is done again.
 
@@ -50,10 +50,9 @@ _complete_venv() {
         _make_venv "$root" "$venv"
     fi
     _install "$root" "$venv" "$set"
-    if [[ $set == test ]]; then
-        _venv_hash "$root" demo >"$venv/.stamp-demo"
-    fi
-    printf '%s\n' "$hash" >"$venv/.stamp-$set"
+    for set in $(_sets "$set"); do
+        _venv_hash "$root" "$set" >"$venv/.stamp-$set"
+    done
 }
 
 # Whether the environment still is where it was made, and its Python runs.
@@ -93,10 +92,22 @@ _install() {
     rm -f -- "$venv/.installing"
 }
 
+# Prints a set and those that it includes.
+_sets() {
+    case $1 in
+        demo) echo demo ;;
+        test) echo demo test ;;
+        cloud) echo demo test cloud ;;
+    esac
+}
+
 _requirement_files() {
     printf '%s\n' requirements.txt tools/demo-requirements.txt
-    if [[ $1 == test ]]; then
+    if [[ $1 != demo ]]; then
         printf '%s\n' test-requirements.txt doc/requirements.txt
+    fi
+    if [[ $1 == cloud ]]; then
+        printf '%s\n' tools/cloud-requirements.txt
     fi
 }
 

@@ -123,7 +123,7 @@ class TestMachine(base.TestCase):
         """A process id alone is no proof."""
         child = subprocess.Popen(['/bin/cat'], stdin=subprocess.PIPE)
         self.addCleanup(child.communicate)
-        began = machine._began(child.pid)
+        began = host.began(child.pid)
         settings = machine.Settings()
         for offset, alive in ((0, True), (-1, False)):
             found = machine.Running(

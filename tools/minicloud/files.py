@@ -1,0 +1,213 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""The configuration of each service."""
+
+from __future__ import annotations
+
+import sys
+
+from tools.minicloud.settings import Compute, Settings
+
+#: The user that the services use, with the roles admin and service.
+USER = 'service'
+#: In MariaDB.
+DATABASES = (
+    *('keystone', 'placement', 'glance'),
+    *('nova_api', 'nova_cell0', 'nova_cell1'),
+)
+
+
+def write(cloud: Settings) -> None:
+    """Write every file; those of nova-compute too."""
+    texts = {
+        'keystone.conf': _keystone(cloud),
+        'placement.conf': _placement(cloud),
+        'glance-api.conf': _glance(cloud),
+        'nova.conf': _nova(cloud, 'controller') + _databases(cloud),
+        'rabbitmq.conf': _rabbitmq(cloud),
+        'rabbitmq-plugins': '[].\n',
+        'mariadb.sql': _sql(cloud),
+    }
+    for compute in cloud.computes:
+        texts[f'{compute.name}.conf'] = nova_compute(cloud, compute)
+    for name, text in texts.items():
+        path = cloud.etc / name
+        path.touch(mode=0o600)
+        path.write_text(text)
+
+
+def database_url(cloud: Settings, name: str) -> str:
+    """Give SQLAlchemy's URL of a database."""
+    return (
+        f'mysql+pymysql://cloud:{cloud.password}@127.0.0.1:'
+        f'{cloud.ports["mariadb"]}/{name}?charset=utf8'
+    )
+
+
+def installed(path: str) -> str:
+    """Give the path of a file that a service's wheel brings."""
+    return f'{sys.prefix}/etc/{path}'
+
+
+def nova_compute(cloud: Settings, compute: Compute) -> str:
+    """Write the nova.conf of a compute node, for nova-vgpu as well."""
+    return f"""\
+{_nova(cloud, compute.name)}
+[libvirt]
+virt_type = qemu
+cpu_mode = none
+images_type = raw
+{compute.devices}
+[vgpu]
+node_name = {compute.name}
+sysfs_root = {cloud.host(compute.name)}
+"""
+
+
+def _auth(cloud: Settings, group: str) -> str:
+    return f"""\
+[{group}]
+auth_url = {cloud.url('keystone')}
+auth_type = password
+project_domain_id = default
+user_domain_id = default
+project_name = service
+username = {USER}
+password = {cloud.password}
+region_name = RegionOne
+valid_interfaces = internal
+"""
+
+
+def _authtoken(cloud: Settings) -> str:
+    return f"""\
+{_auth(cloud, 'keystone_authtoken')}\
+www_authenticate_uri = {cloud.url('keystone')}
+service_token_roles = service
+service_token_roles_required = true
+token_cache_time = 300
+"""
+
+
+def _keystone(cloud: Settings) -> str:
+    return f"""\
+[DEFAULT]
+log_file = {cloud.log}/keystone.log
+[database]
+connection = {database_url(cloud, 'keystone')}
+[token]
+provider = fernet
+[fernet_tokens]
+key_repository = {cloud.data}/fernet
+[credential]
+key_repository = {cloud.data}/credential
+[cache]
+enabled = true
+backend = oslo_cache.dict
+"""
+
+
+def _placement(cloud: Settings) -> str:
+    return f"""\
+[DEFAULT]
+log_file = {cloud.log}/placement.log
+[api]
+auth_strategy = keystone
+[placement_database]
+connection = {database_url(cloud, 'placement')}
+{_authtoken(cloud)}"""
+
+
+def _glance(cloud: Settings) -> str:
+    return f"""\
+[DEFAULT]
+log_file = {cloud.log}/glance.log
+enabled_backends = fs:file
+bind_host = 127.0.0.1
+worker_self_reference_url = {cloud.url('glance')}
+[database]
+connection = {database_url(cloud, 'glance')}
+[glance_store]
+default_backend = fs
+[fs]
+filesystem_store_datadir = {cloud.data}/images
+[paste_deploy]
+flavor = keystone
+config_file = {installed('glance/glance-api-paste.ini')}
+{_authtoken(cloud)}"""
+
+
+def _nova(cloud: Settings, host: str) -> str:
+    return f"""\
+[DEFAULT]
+host = {host}
+my_ip = 127.0.0.1
+log_file = {cloud.log}/$my_program-{host}.log
+state_path = {cloud.data}/{host}
+transport_url = rabbit://cloud:{cloud.password}@127.0.0.1:{cloud.ports['amqp']}/
+compute_driver = libvirt.LibvirtDriver
+vif_plugging_is_fatal = false
+vif_plugging_timeout = 0
+graceful_shutdown_timeout = 3
+[api]
+auth_strategy = keystone
+[compute]
+resource_provider_association_refresh = 300
+[oslo_concurrency]
+lock_path = {cloud.data}/{host}/lock
+[vnc]
+enabled = false
+[scheduler]
+workers = 1
+[conductor]
+workers = 1
+[workarounds]
+skip_cpu_compare_on_dest = true
+{_authtoken(cloud)}
+{_auth(cloud, 'service_user')}send_service_user_token = true
+{_auth(cloud, 'placement')}
+{_auth(cloud, 'glance')}
+{_auth(cloud, 'neutron')}
+[cinder]
+auth_section = neutron
+""".replace('$my_program', 'nova')
+
+
+def _databases(cloud: Settings) -> str:
+    return f"""\
+[api_database]
+connection = {database_url(cloud, 'nova_api')}
+[database]
+connection = {database_url(cloud, 'nova_cell1')}
+"""
+
+
+def _rabbitmq(cloud: Settings) -> str:
+    return f"""\
+listeners.tcp.1 = 127.0.0.1:{cloud.ports['amqp']}
+default_user = cloud
+default_pass = {cloud.password}
+log.console = false
+disk_free_limit.absolute = 1MB
+"""
+
+
+def _sql(cloud: Settings) -> str:
+    databases = ''.join(
+        f'CREATE DATABASE IF NOT EXISTS {name} CHARACTER SET utf8mb3;\n'
+        for name in DATABASES
+    )
+    return (
+        f"{databases}CREATE OR REPLACE USER cloud@'127.0.0.1' "
+        f"IDENTIFIED BY '{cloud.password}';\n"
+        "GRANT ALL ON *.* TO cloud@'127.0.0.1';\n"
+    )
