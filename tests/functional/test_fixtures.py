@@ -34,6 +34,7 @@ from oslo_config import cfg
 
 from nova_vgpu_ext import models
 from nova_vgpu_ext.sim import description, profile
+from tests.functional.fixtures import child
 from tests.functional.fixtures import keystone as keystone_fixture
 from tests.functional.fixtures import nova as nova_fixture
 from tests.functional.fixtures import nova_report as report_fixture
@@ -423,7 +424,7 @@ class KeystoneFailureTest(testtools.TestCase):
                 testtools.MultipleExceptions,
                 keystone_fixture.KeystoneServer().setUp,
             )
-        self.assertIs(keystone_fixture.KeystoneError, error.args[0][0])
+        self.assertIs(child.ChildError, error.args[0][0])
         self.assertIn('no keystone here', str(error.args[0][1]))
 
 
