@@ -103,7 +103,9 @@ class CloudTest(osc_base.OscTestCase):
     def test_faults_of_nova(self) -> None:
         self.nova.fault(status=406, path='/v2.1/os-services')
         with self.nova.counting() as requests:
-            self.assertEqual(1, self.run_osc('compute', 'service', 'list').code)
+            self.assertEqual(
+                1, self.run_osc('compute', 'service', 'list').code
+            )
         self.assertIn(406, [r.status for r in requests])
         self.assertEqual([], self.osc_json('compute', 'service', 'list'))
 
