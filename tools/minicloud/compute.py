@@ -26,13 +26,16 @@ from typing import Any
 from xml.etree import ElementTree
 
 import fixtures
+from nova import monkey_patch
 
-# First, for it decides how Nova is imported.
-from tests.functional.fixtures import nova as simulated  # isort: skip
-from nova.cmd import compute as nova_compute
-from nova.tests import fixtures as nova_fixtures
+# Before anything imports eventlet, as nova-compute itself does it.
+monkey_patch.patch(backend='threading')
 
-from nova_vgpu_ext.sim import kernel
+from nova.cmd import compute as nova_compute  # noqa: E402
+from nova.tests import fixtures as nova_fixtures  # noqa: E402
+
+from nova_vgpu_ext.sim import kernel  # noqa: E402
+from tests.functional.fixtures import nova as simulated  # noqa: E402
 
 _DISK = {'total': 1280, 'used': 0, 'free': 1280}
 _DRIVER = 'nova.virt.libvirt.LibvirtDriver'
@@ -117,6 +120,8 @@ def _install(connection: Connection) -> None:
         (f'{_DRIVER}._create_image', (False, False)),
         (f'{_DRIVER}._get_local_gb_info', _DISK),
         (f'{_DRIVER}._get_instance_disk_info', []),
+        # There are no disks to move; as in Nova's own tests.
+        (f'{_DRIVER}.migrate_disk_and_power_off', '{}'),
         ('nova.virt.libvirt.driver.libvirt_utils.is_valid_hostname', True),
         ('nova.privsep.utils.supports_direct_io', True),
         (f'{_HOST}.get_online_cpus', set(range(32))),
