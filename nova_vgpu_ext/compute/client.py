@@ -244,5 +244,7 @@ def _flavor(found: Any) -> Flavor:
         ram=int(found.ram),
         disk=int(found.disk),
         is_public=bool(found.is_public),
+        ephemeral=int(found.ephemeral or 0),
+        swap=int(found.swap or 0),
         extra_specs=dict(found.to_dict().get('extra_specs') or {}),
     )

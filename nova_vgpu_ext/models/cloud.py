@@ -98,6 +98,10 @@ class Flavor:
     #: In GiB.
     disk: int
     is_public: bool = True
+    #: In GiB.
+    ephemeral: int = 0
+    #: In MiB.
+    swap: int = 0
     extra_specs: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 

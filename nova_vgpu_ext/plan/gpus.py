@@ -157,6 +157,12 @@ def is_vgpu_class(name: str) -> bool:
     return name == VGPU or bool(_PRODUCT_CLASS.fullmatch(name))
 
 
+def product_of(name: str) -> str | None:
+    """Read the product that a class is named for; None without one."""
+    match = _PRODUCT_CLASS.fullmatch(name)
+    return match[1].replace('_', '-') if match else None
+
+
 def type_ids(names: Collection[str]) -> list[str]:
     """Give the type of each type trait among some traits, in order."""
     found = (_TYPE_TRAIT.fullmatch(name) for name in sorted(names))

@@ -32,6 +32,11 @@ def type_trait(type_id: str) -> str:
     return str(os_traits.normalize_name(type_id))
 
 
+def product_trait(product: str) -> str:
+    """Name a product's trait: ``CUSTOM_VGPU_V100DX_1Q``."""
+    return _own(product)
+
+
 def _own(name: str) -> str:
     return str(os_traits.normalize_name(f'VGPU_{name}'))
 
@@ -45,7 +50,9 @@ def traits_of(vgpu_type: VgpuType, kinds: Collection[str]) -> frozenset[str]:
     """
     named = {
         'type': type_trait(vgpu_type.id),
-        'product': _own(vgpu_type.product) if vgpu_type.product else None,
+        'product': product_trait(vgpu_type.product)
+        if vgpu_type.product
+        else None,
         'series': _own(f'SERIES_{vgpu_type.series}')
         if vgpu_type.series
         else None,

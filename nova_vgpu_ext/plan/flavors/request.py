@@ -25,6 +25,7 @@ from collections.abc import Collection, Iterator, Mapping
 
 import os_resource_classes
 
+from nova_vgpu_ext.models import Flavor
 from nova_vgpu_ext.plan import gpus, pci
 
 #: The key that says whether numbered groups may share a provider.
@@ -34,8 +35,13 @@ POLICIES = ('none', 'isolate')
 #: The key that asks for PCI devices by the names of nova.conf.
 ALIAS = 'pci_passthrough:alias'
 
+#: Before the key of a plugin parameter.
+PARAMETER = 'vgpu:'
+
 REQUIRED = 'required'
 FORBIDDEN = 'forbidden'
+
+_PROCESSORS = frozenset({'VCPU', 'PCPU'})
 
 _KEY = re.compile(r'^(resources|trait)([a-zA-Z0-9_-]{1,64})?:(.*)$')
 
@@ -111,34 +117,93 @@ def read(extra_specs: Mapping[str, str]) -> Request:
     What Nova passes over with no more than a line in its log, such as an
     amount that is no number, is not there.
     """
-    amounts: dict[str, dict[str, int]] = collections.defaultdict(dict)
-    traits: dict[str, dict[str, set[str]]] = collections.defaultdict(
-        lambda: {REQUIRED: set(), FORBIDDEN: set()}
-    )
-    for key, value in extra_specs.items():
-        match = split(key)
-        if match is None:
-            continue
-        kind, suffix, name = match
-        if kind == 'trait':
-            if value in (REQUIRED, FORBIDDEN):
-                traits[suffix][value].add(name)
-            continue
-        number = amount(value)
-        if number is not None and _is_class(name):
-            amounts[suffix][name] = number
+    amounts = _amounts(extra_specs)
+    traits = _traits(extra_specs)
     groups = []
     for suffix in sorted({*amounts, *traits}):
+        required, forbidden = traits.get(suffix, (set(), set()))
         group = Group(
             suffix,
             {n: a for n, a in amounts.get(suffix, {}).items() if a},
-            frozenset(traits[suffix][REQUIRED]),
-            frozenset(traits[suffix][FORBIDDEN]),
+            frozenset(required),
+            frozenset(forbidden),
         )
         if group != Group(suffix):
             groups.append(group)
     policy = extra_specs.get(GROUP_POLICY)
     return Request(tuple(groups), policy if policy in POLICIES else None)
+
+
+def asked(flavor: Flavor) -> Request:
+    """Tell all that a flavor asks Placement for.
+
+    That is with its size, and a group for each alias; not with what images,
+    ports and encryption add. Of ``hw:cpu_policy=mixed`` no processors are
+    there.
+    """
+    specs = flavor.extra_specs
+    found = read(specs)
+    by_alias = tuple(aliases(specs))
+    given = {name for group in _amounts(specs).values() for name in group}
+    given |= {name for group in by_alias for name in group.resources}
+    if given & _PROCESSORS:
+        given |= _PROCESSORS
+    size = {n: a for n, a in _size(flavor).items() if a and n not in given}
+    single = next((g for g in found.groups if not g.suffix), Group())
+    policy = found.policy
+    if policy is None and len(found.numbered) <= 1:
+        policy = 'none'
+    return Request(
+        (
+            dataclasses.replace(
+                single, resources={**single.resources, **size}
+            ),
+            *found.numbered,
+            *by_alias,
+        ),
+        policy,
+    )
+
+
+def _size(flavor: Flavor) -> dict[str, int]:
+    specs = flavor.extra_specs
+    gib = flavor.disk + flavor.ephemeral - (-flavor.swap // 1024)
+    size = {'MEMORY_MB': flavor.ram, 'DISK_GB': gib}
+    policy = specs.get('hw:cpu_policy')
+    if policy == 'dedicated':
+        emulator = specs.get('hw:emulator_threads_policy') == 'isolate'
+        size['PCPU'] = flavor.vcpus + emulator
+    elif policy != 'mixed':
+        size['VCPU'] = flavor.vcpus
+    return size
+
+
+def _amounts(extra_specs: Mapping[str, str]) -> dict[str, dict[str, int]]:
+    """Read the amounts of each class by suffix, 0 included."""
+    found: dict[str, dict[str, int]] = collections.defaultdict(dict)
+    for key, value in extra_specs.items():
+        match = split(key)
+        number = amount(value)
+        if match and match[0] == 'resources' and number is not None:
+            _, suffix, name = match
+            if _is_class(name):
+                found[suffix][name] = number
+    return found
+
+
+def _traits(
+    extra_specs: Mapping[str, str],
+) -> dict[str, tuple[set[str], set[str]]]:
+    """Read the required and the forbidden traits by suffix."""
+    found: dict[str, tuple[set[str], set[str]]] = collections.defaultdict(
+        lambda: (set(), set())
+    )
+    for key, value in extra_specs.items():
+        match = split(key)
+        if match and match[0] == 'trait' and value in (REQUIRED, FORBIDDEN):
+            _, suffix, name = match
+            found[suffix][value == FORBIDDEN].add(name)
+    return found
 
 
 def split(key: str) -> tuple[str, str, str] | None:
