@@ -128,6 +128,10 @@ class PlacementError(ServiceError):
     """Placement, or the way to it, failed."""
 
 
+class QueryRefused(PlacementError):
+    """Placement does not take a question as it is (400)."""
+
+
 class ComputeError(ServiceError):
     """Nova's API, or the way to it, failed."""
 

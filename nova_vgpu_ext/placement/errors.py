@@ -56,6 +56,8 @@ def refused(
         return exception.ProviderGone(
             url, found, 'something else deletes it; run it again'
         )
+    if status == 400:
+        return exception.QueryRefused(url, found, 'this is a bug; report it')
     if status >= 500:
         return exception.PlacementUnavailable(
             url,

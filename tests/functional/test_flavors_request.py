@@ -14,19 +14,24 @@
 from __future__ import annotations
 
 import json
+import re
 
-from tests.functional.fixtures import nova as nova_fixture  # isort: skip
+from tests.functional.fixtures import nova_scheduler  # isort: skip
 
-import fixtures
 import hypothesis
 from hypothesis import strategies as st
 from nova import objects
 from nova.pci import request as pci_request
 from nova.scheduler import utils as scheduler_utils
 
+from nova_vgpu_ext import models
+from nova_vgpu_ext.placement import candidates
 from nova_vgpu_ext.plan import pci
 from nova_vgpu_ext.plan.flavors import request
 from tests import base
+
+#: What a compute node itself must, and must not, have.
+ROOT = 'root_required'
 
 ALIASES = ('l40s-12q', 'a16-4c')
 
@@ -79,14 +84,31 @@ EXTRA_SPECS = st.lists(
 ).map(dict)
 
 
+def plain(query: dict[str, str]) -> object:
+    """Forget the names of groups, and a policy where there is one group."""
+    names = {re.sub('resources|required', '', k) for k in query} - {
+        'limit',
+        'group_policy',
+    }
+    groups = sorted(
+        (
+            bool(name),
+            query.get(f'resources{name}', ''),
+            query.get(f'required{name}', ''),
+        )
+        for name in names
+        if query.get(f'resources{name}') or query.get(f'required{name}')
+    )
+    policy = query.get('group_policy')
+    is_several = sum(numbered for numbered, *_ in groups) > 1
+    return groups, query['limit'], policy if is_several else None
+
+
 class FlavorRequestTest(base.TestCase):
     """Nova's own reading is the reference."""
 
     def setUp(self) -> None:
         super().setUp()
-        objects.register_all()
-        self.useFixture(fixtures.FakeLogger('nova'))
-        self.addCleanup(nova_fixture.reset_conf)
         aliases = '\n'.join(
             'alias = '
             + json.dumps(
@@ -98,17 +120,10 @@ class FlavorRequestTest(base.TestCase):
             )
             for name in ALIASES
         )
-        self.load(f'[pci]\n{aliases}\n')
-
-    def load(self, text: str) -> None:
-        """Give Nova its configuration."""
-        nova_fixture.load_conf(
-            [
-                self.write_conf(
-                    f'{text}[filter_scheduler]\npci_in_placement = true\n'
-                )
-            ]
+        path = self.write_conf(
+            f'[pci]\n{aliases}\n[filter_scheduler]\npci_in_placement = true\n'
         )
+        self.scheduler = self.useFixture(nova_scheduler.NovaScheduler(path))
 
     def test_groups(self) -> None:
         """The same groups, amounts, traits and policy."""
@@ -183,6 +198,74 @@ class FlavorRequestTest(base.TestCase):
                 for _ in range(amount)
             )
             self.assertEqual(theirs, ours)
+
+        agree()
+
+    def test_questions(self) -> None:
+        """The scheduler's question for a whole flavor."""
+        keys = st.sampled_from(
+            [
+                'resources:VGPU',
+                'resources1:VGPU',
+                'resources_B:CUSTOM_GOLD',
+                'resources:VCPU',
+                'resources:DISK_GB',
+                'resources1:MEMORY_MB',
+            ]
+        )
+        others = st.sampled_from(
+            [
+                {},
+                {'hw:cpu_policy': 'shared'},
+                {'hw:cpu_policy': 'dedicated'},
+                {
+                    'hw:cpu_policy': 'dedicated',
+                    'hw:emulator_threads_policy': 'isolate',
+                },
+                {'pci_passthrough:alias': 'l40s-12q:2'},
+                {'pci_passthrough:alias': 'l40s-12q:1,a16-4c:1'},
+                {'group_policy': 'isolate'},
+                {'trait1:CUSTOM_NVIDIA_194': 'forbidden'},
+                {'trait:CUSTOM_NVIDIA_194': 'required'},
+            ]
+        )
+        sizes = st.tuples(
+            st.integers(1, 8),
+            st.integers(1, 4096),
+            st.integers(0, 40),
+            st.just(True),
+            st.integers(0, 3),
+            st.sampled_from([0, 1, 1024, 1500]),
+        )
+
+        @hypothesis.settings(
+            max_examples=300,
+            deadline=None,
+            database=None,
+            suppress_health_check=list(hypothesis.HealthCheck),
+        )
+        @hypothesis.given(
+            st.dictionaries(keys, st.sampled_from(['0', '1', '2', 'one'])),
+            others,
+            sizes,
+        )
+        def agree(
+            given: dict[str, str],
+            others: dict[str, str],
+            size: tuple[int, int, int, bool, int, int],
+        ) -> None:
+            specs = given | others
+            if 'hw:cpu_policy' in specs:
+                # Nova refuses both at once.
+                specs.pop('resources:VCPU', None)
+            flavor = models.Flavor('id', 'a flavor', *size, specs)
+            theirs = self.scheduler.query(flavor)
+            self.assertEqual('!COMPUTE_STATUS_DISABLED', theirs.pop(ROOT))
+            ours = candidates.query(request.asked(flavor), 1000)
+            traits = ours['required'].split(',')
+            traits.remove('!COMPUTE_STATUS_DISABLED')
+            ours['required'] = ','.join(traits)
+            self.assertEqual(plain(theirs), plain(ours), flavor)
 
         agree()
 

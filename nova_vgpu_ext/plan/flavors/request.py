@@ -151,7 +151,9 @@ def asked(flavor: Flavor) -> Request:
     size = {n: a for n, a in _size(flavor).items() if a and n not in given}
     single = next((g for g in found.groups if not g.suffix), Group())
     policy = found.policy
-    if policy is None and len(found.numbered) <= 1:
+    # Nova counts groups here that turn out to be empty.
+    named = {suffix for _, suffix, _ in filter(None, map(split, specs))} - {''}
+    if policy is None and len(named) <= 1:
         policy = 'none'
     return Request(
         (
