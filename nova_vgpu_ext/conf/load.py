@@ -21,7 +21,7 @@ from typing import Any
 from oslo_config import cfg, types
 
 from nova_vgpu_ext import exception, models
-from nova_vgpu_ext.conf import agent, devices, nova, vgpu
+from nova_vgpu_ext.conf import agent, devices, nova, scheduler, vgpu
 
 #: A value that is not of its type, or whose ``$name`` is no option.
 _BAD_VALUE = (
@@ -169,7 +169,7 @@ def value(conf: cfg.ConfigOpts, group: str, name: str) -> Any:
 def _expected(group: str, name: str) -> str:
     """Say in words which values an option takes."""
     known = {
-        'vgpu': vgpu.opts,
+        'vgpu': [*vgpu.opts, *scheduler.opts],
         agent.GROUP: agent.opts,
         'devices': devices.opts,
         **nova.opts,
@@ -178,9 +178,17 @@ def _expected(group: str, name: str) -> str:
     if isinstance(kind, types.Integer):
         upper = '' if kind.max is None else f' to {kind.max}'
         return f'a whole number from {kind.min}{upper}'
+    if isinstance(kind, types.Float):
+        lower = '' if kind.min is None else f' from {kind.min}'
+        return f'a number{lower}'
     if isinstance(kind, types.Boolean):
         return 'true or false'
+    if isinstance(kind, types.String) and kind.choices:
+        return ' or '.join(kind.choices)
     if isinstance(kind, types.List):
+        pattern = getattr(kind.item_type, 'regex', None)
+        if pattern:
+            return f'words of the form {pattern.pattern}'
         choices = getattr(kind.item_type, 'choices', None) or ()
         return 'some of ' + ', '.join(choices)
     return 'another value'

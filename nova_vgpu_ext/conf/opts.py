@@ -15,13 +15,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from nova_vgpu_ext.conf import agent, devices, nova, placement, vgpu
+from nova_vgpu_ext.conf import (
+    agent,
+    devices,
+    nova,
+    placement,
+    scheduler,
+    vgpu,
+)
 
 
 def list_opts() -> list[tuple[Any, list[Any]]]:
     """List (group, options); the ``oslo.config.opts`` entry point."""
     return [
         *vgpu.list_opts(),
+        *scheduler.list_opts(),
         *agent.list_opts(),
         *devices.list_opts(),
         *nova.list_opts(),

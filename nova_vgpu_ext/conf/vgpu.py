@@ -18,7 +18,10 @@ from oslo_config import cfg, types
 group = cfg.OptGroup(
     'vgpu',
     title='nova-vgpu-ext',
-    help='Read by nova-vgpu only; nova-compute ignores it.',
+    help=(
+        "Read by nova-vgpu, and by this project's plugins of nova-scheduler; "
+        'nova-compute ignores it.'
+    ),
 )
 
 #: The kinds of traits that a GPU's provider can carry.

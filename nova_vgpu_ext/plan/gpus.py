@@ -114,6 +114,16 @@ def may_be_gpu(host: str, name: str) -> bool:
     return _address(host, name) is not None
 
 
+def mdev_address(host: str, name: str) -> str | None:
+    """Read the address of a GPU or VF that offers mdevs from its name.
+
+    :returns: as the kernel writes it, or the name of a virtual parent; None
+        where the name is no such child's of the compute node.
+    """
+    found = _address(host, name)
+    return found[0] if found and not found[1] else None
+
+
 def _address(host: str, name: str) -> tuple[str, bool] | None:
     """Read the device's address, and whether PCI tracking named it."""
     if not name.startswith(f'{host}_'):

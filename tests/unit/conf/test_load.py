@@ -22,7 +22,7 @@ import testtools.matchers
 from oslo_config import cfg
 
 from nova_vgpu_ext import exception
-from nova_vgpu_ext.conf import load
+from nova_vgpu_ext.conf import load, scheduler
 from tests import base
 
 ONE_TYPE = '[devices]\nenabled_mdev_types = nvidia-194\n'
@@ -213,9 +213,12 @@ class ValueTest(base.TestCase):
                 'from 0',
             ),
             ('pci', 'report_in_placement', 'perhaps', 'true or false'),
+            ('vgpu', 'gpu_policy', 'pakc', 'pack or spread'),
+            ('vgpu', 'gpu_policy_timeout', '0', 'a number from 0.1'),
+            ('vgpu', 'gpu_classes', 'VGPU', 'CUSTOM_[A-Z0-9_]+'),
         ):
             path = self.write_conf(f'[{group}]\n{name} = {written}\n')
-            conf = load.load([path])
+            conf = load.load([path], register=scheduler.register_opts)
             error = self.assertRaises(
                 exception.ConfigError, load.value, conf, group, name
             )
