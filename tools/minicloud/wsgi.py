@@ -60,6 +60,8 @@ def main() -> None:
         'timeout': 120,
         'graceful_timeout': 3,
         'accesslog': '-',
+        # Else it makes a socket in the home folder.
+        'control_socket_disable': True,
     }
     Application(target, settings).run()
 
