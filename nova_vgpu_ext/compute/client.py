@@ -22,7 +22,7 @@ from novaclient import client as nova_client
 from novaclient import exceptions as nova_exc
 
 from nova_vgpu_ext import exception
-from nova_vgpu_ext.models import Flavor, Migration, Server
+from nova_vgpu_ext.models import ComputeNode, Flavor, Migration, Server
 
 #: Rocky: a server's flavor with its extra specs (2.47), UUIDs of hypervisors
 #: (2.53) and migrations (2.59), extra specs in the list of flavors (2.61).
@@ -57,6 +57,8 @@ class ComputeClient:
         self._nova = nova_client.Client(
             MICROVERSION, session=session, **options
         )
+        #: The length of the longest page so far.
+        self._longest = 1
 
     def servers(self, host: str | None = None) -> Iterator[Server]:
         """Read every server of the cloud, page by page.
@@ -73,7 +75,8 @@ class ComputeClient:
             )
             return found
 
-        return map(_server, _pages(page, '/servers/detail'))
+        pages = self._pages(page, '/servers/detail', is_exact=host is not None)
+        return map(_server, pages)
 
     def server(self, uuid: str) -> Server | None:
         """Read one server, also a soft-deleted one; None if it is gone."""
@@ -83,34 +86,44 @@ class ComputeClient:
         except _Missing:
             return None
 
-    def migrations(self) -> Iterator[Migration]:
-        """Read all that Nova remembers of moves, page by page."""
+    def migrations(
+        self, server: str | None = None, status: str | None = None
+    ) -> Iterator[Migration]:
+        """Read what Nova remembers of moves, page by page.
+
+        :param server: only those of the server of this UUID.
+        :param status: only those in this status.
+        """
 
         def page(marker: str | None) -> list[Any]:
             found: list[Any] = self._nova.migrations.list(
-                marker=marker, limit=_PAGE
+                instance_uuid=server, status=status, marker=marker, limit=_PAGE
             )
             return found
 
-        return map(_migration, _pages(page, '/os-migrations', 'uuid'))
+        return map(_migration, self._pages(page, '/os-migrations', 'uuid'))
 
-    def compute_nodes(self) -> dict[str, str]:
+    def compute_nodes(self) -> list[ComputeNode]:
         """Read the compute nodes.
 
-        :returns: by the UUID, which is also that of the node's provider, the
-            name.
+        Nova does not list one whose service was deleted, or whose host is
+        not mapped to a cell yet. It fails where a cell does not answer.
         """
 
         def page(marker: str | None) -> list[Any]:
             found: list[Any] = self._nova.hypervisors.list(
-                detailed=False, marker=marker, limit=_PAGE
+                detailed=True, marker=marker, limit=_PAGE
             )
             return found
 
-        return {
-            str(node.id): str(node.hypervisor_hostname)
-            for node in _pages(page, '/os-hypervisors')
-        }
+        return [
+            ComputeNode(
+                uuid=str(node.id),
+                name=str(node.hypervisor_hostname),
+                host=str(node.service['host']),
+            )
+            for node in self._pages(page, '/os-hypervisors/detail')
+        ]
 
     def flavors(self) -> Iterator[Flavor]:
         """Read every flavor, public or not, with its extra specs."""
@@ -121,24 +134,22 @@ class ComputeClient:
             )
             return found
 
-        return map(_flavor, _pages(page, '/flavors/detail'))
+        return map(_flavor, self._pages(page, '/flavors/detail'))
 
-    def create_flavor(self, flavor: Flavor) -> Flavor:
+    def create_flavor(self, flavor: Flavor) -> None:
         """Create a flavor without its extra specs.
 
-        :param flavor: as it shall be; its id is not used.
-        :returns: it, as Nova has it.
+        :param flavor: as it shall be, its id included.
         :raises ComputeConflict: there is one of that name.
         """
         with _errors('/flavors'):
-            return _flavor(
-                self._nova.flavors.create(
-                    flavor.name,
-                    flavor.ram,
-                    flavor.vcpus,
-                    flavor.disk,
-                    is_public=flavor.is_public,
-                )
+            self._nova.flavors.create(
+                flavor.name,
+                flavor.ram,
+                flavor.vcpus,
+                flavor.disk,
+                flavorid=flavor.id,
+                is_public=flavor.is_public,
             )
 
     def set_extra_specs(
@@ -149,36 +160,52 @@ class ComputeClient:
         :raises ComputeError: Nova refuses a key or a value.
         """
         with _errors(f'/flavors/{flavor_id}/os-extra_specs'):
-            flavor = self._nova.flavors.get(flavor_id)
-            flavor.set_keys(dict(specs))
+            self._flavor(flavor_id).set_keys(dict(specs))
 
     def remove_extra_specs(self, flavor_id: str, keys: Iterable[str]) -> None:
         """Remove extra specs of a flavor."""
         with _errors(f'/flavors/{flavor_id}/os-extra_specs'):
-            self._nova.flavors.get(flavor_id).unset_keys(sorted(keys))
+            self._flavor(flavor_id).unset_keys(sorted(keys))
+
+    def _flavor(self, flavor_id: str) -> Any:
+        """Give novaclient's flavor without asking for what it has."""
+        manager = self._nova.flavors
+        return manager.resource_class(manager, {'id': flavor_id}, loaded=True)
 
     def delete_flavor(self, flavor_id: str) -> None:
-        """Delete a flavor; servers keep their copy of it."""
-        with _errors(f'/flavors/{flavor_id}'):
+        """Delete a flavor, if it is there; servers keep their copy of it."""
+        with (
+            contextlib.suppress(_Missing),
+            _errors(f'/flavors/{flavor_id}'),
+        ):
             self._nova.flavors.delete(flavor_id)
+
+    def _pages(
+        self,
+        page: Callable[[str | None], list[Any]],
+        url: str,
+        key: str = 'id',
+        is_exact: bool = False,
+    ) -> Iterator[Any]:
+        """Follow a list to its end, one page in memory.
+
+        :param is_exact: Nova leaves nothing out of a page, so that one which
+            is shorter than another one was, of whatever list, is the last:
+            all are limited alike, here or by ``[api] max_limit``.
+        """
+        marker = None
+        while True:
+            with _errors(url):
+                found = page(marker)
+            yield from found
+            if not found or (is_exact and len(found) < self._longest):
+                return
+            self._longest = max(self._longest, len(found))
+            marker = str(getattr(found[-1], key))
 
 
 class _Missing(exception.ComputeError):
     """The answer was 404."""
-
-
-def _pages(
-    page: Callable[[str | None], list[Any]], url: str, key: str = 'id'
-) -> Iterator[Any]:
-    """Follow a list to its end, one page in memory."""
-    marker = None
-    while True:
-        with _errors(url):
-            found = page(marker)
-        if not found:
-            return
-        yield from found
-        marker = str(getattr(found[-1], key))
 
 
 @contextlib.contextmanager

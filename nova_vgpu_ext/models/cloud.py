@@ -125,6 +125,17 @@ class Server:
 
 
 @dataclasses.dataclass(frozen=True)
+class ComputeNode:
+    """A compute node, as Nova's API lists it."""
+
+    #: Also that of its provider.
+    uuid: str
+    name: str
+    #: The compute service's, by which servers are asked for.
+    host: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Migration:
     """A move of a server; Placement knows its UUID as a consumer."""
 
