@@ -25,7 +25,7 @@ from nova_vgpu_ext.plan.audit import (
     totals,
 )
 from nova_vgpu_ext.plan.audit.census import Census, take
-from nova_vgpu_ext.plan.audit.findings import CHECKS, Finding
+from nova_vgpu_ext.plan.audit.findings import CHECKS, LEAKED, Finding
 from nova_vgpu_ext.plan.audit.providers import root_vgpu
 from nova_vgpu_ext.plan.audit.repairs import (
     DeleteProvider,
@@ -34,13 +34,14 @@ from nova_vgpu_ext.plan.audit.repairs import (
     Repair,
     SetTraits,
 )
-from nova_vgpu_ext.plan.audit.states import IN_PROGRESS
+from nova_vgpu_ext.plan.audit.states import IN_PROGRESS, has_ended
 from nova_vgpu_ext.plan.audit.totals import odd
 from nova_vgpu_ext.plan.audit.view import HostView, Suspect
 
 __all__ = [
     'CHECKS',
     'IN_PROGRESS',
+    'LEAKED',
     'Census',
     'DeleteProvider',
     'Finding',
@@ -51,6 +52,7 @@ __all__ = [
     'SetTraits',
     'Suspect',
     'check',
+    'has_ended',
     'odd',
     'root_vgpu',
     'suspects',

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 
 from nova_vgpu_ext.models import CloudGpu, Consumer, Severity
 from nova_vgpu_ext.plan.audit import repairs, states
-from nova_vgpu_ext.plan.audit.findings import Finding, amounts, listed
+from nova_vgpu_ext.plan.audit.findings import LEAKED, Finding, amounts, listed
 from nova_vgpu_ext.plan.audit.view import HostView, Suspect
 
 #: From the microversion that keeps the consumer as it is.
@@ -68,7 +68,7 @@ def _still(
 
 def _leaked(view: HostView, consumer: Consumer, still: str) -> Finding:
     return Finding(
-        'leaked-allocation',
+        LEAKED,
         Severity.ERROR,
         view.host.name,
         consumer.uuid,

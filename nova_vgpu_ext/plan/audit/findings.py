@@ -18,6 +18,9 @@ import dataclasses
 from nova_vgpu_ext.models import Severity
 from nova_vgpu_ext.plan.audit.repairs import Repair
 
+#: An allocation of which, without a look at every move, only this is known.
+LEAKED = 'leaked-allocation'
+
 #: The checks; the names are stable.
 CHECKS = (
     'empty-provider',
@@ -25,7 +28,7 @@ CHECKS = (
     'gone-gpu',
     'gone-host',
     'host-traits',
-    'leaked-allocation',
+    LEAKED,
     'missing-traits',
     'missing-vgpu',
     'mixed-classes',

@@ -59,9 +59,7 @@ def _host(host: CloudHost) -> Iterator[Finding]:
             'where they fit every GPU',
             'remove them with openstack resource provider trait set '
             f'{host.uuid}, naming the others',
-            repairs.SetTraits(
-                host.uuid, host.name, host.traits, None, remove=ours
-            ),
+            repairs.SetTraits(host.uuid, host.name, host.traits, remove=ours),
         )
 
 
@@ -179,7 +177,6 @@ def _repair(
         gpu.uuid,
         gpu.name,
         gpu.traits,
-        gpu.generation,
         add=right - ours,
         remove=ours - right,
     )

@@ -9,7 +9,7 @@
 # WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
 # License for the specific language governing permissions and limitations
 # under the License.
-"""What --heal does about a finding: each repair is one write.
+"""What ``--heal`` does about a finding: each repair is one write.
 
 A repair carries what it was planned on, so that it fails instead of taking
 away what has changed meanwhile.
@@ -68,10 +68,8 @@ class SetTraits:
 
     uuid: str
     name: str
-    #: Those that were planned on, and their generation; None where the
-    #: generation must be read first.
+    #: Those that were planned on.
     before: frozenset[str]
-    generation: int | None
     add: frozenset[str] = frozenset()
     remove: frozenset[str] = frozenset()
     of_server: bool = False
