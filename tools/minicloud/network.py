@@ -24,6 +24,8 @@ import sys
 from typing import Any
 
 _LIST = re.compile(r'/v2\.0/([a-z-]+)')
+#: What nova-api asks before it promises a network.
+_ALLOCATED = 'auto-allocated-topology'
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -32,26 +34,27 @@ class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = 'HTTP/1.1'
 
     def do_GET(self) -> None:
-        """Give an empty list, or the versions."""
+        """Give an empty list, or the versions; refuse to make a network."""
         found = _LIST.match(self.path)
-        body: dict[str, list[Any]] = {
-            'versions': [
-                {
-                    'id': 'v2.0',
-                    'status': 'CURRENT',
-                    'links': [
-                        {
-                            'rel': 'self',
-                            'href': f'http://{self.headers["Host"]}/v2.0/',
-                        }
-                    ],
-                }
-            ]
+        if found is None:
+            self._answer(200, {'versions': [self._version()]})
+        elif found[1] == _ALLOCATED:
+            error = {'type': 'Conflict', 'message': 'no network', 'detail': ''}
+            self._answer(409, {'NeutronError': error})
+        else:
+            self._answer(200, {found[1].replace('-', '_'): []})
+
+    def _version(self) -> dict[str, Any]:
+        href = f'http://{self.headers["Host"]}/v2.0/'
+        return {
+            'id': 'v2.0',
+            'status': 'CURRENT',
+            'links': [{'rel': 'self', 'href': href}],
         }
-        if found:
-            body = {found[1].replace('-', '_'): []}
+
+    def _answer(self, code: int, body: dict[str, Any]) -> None:
         text = json.dumps(body).encode()
-        self.send_response(200)
+        self.send_response(code)
         self.send_header('Content-Type', 'application/json')
         self.send_header('Content-Length', str(len(text)))
         self.end_headers()
