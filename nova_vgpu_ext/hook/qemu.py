@@ -102,6 +102,9 @@ PARAMETERS = frozenset(
 )
 PREFIX = 'vgpu:'
 
+#: What else a flavor may say: it is for nova-scheduler.
+_FOR_OTHERS = frozenset(('gpu_policy',))
+
 _HEX = frozenset('0123456789abcdef')
 _DIGITS = frozenset('0123456789')
 _WORD = frozenset(
@@ -456,7 +459,7 @@ class Guest:
             key = name[len(PREFIX) :]
             if key in PARAMETERS and value in ('0', '1'):
                 wanted.append(f'{key}={value}')
-            else:
+            elif key not in _FOR_OTHERS:
                 ignored.append(f'{printable(name)}={printable(value)}')
         return wanted, ignored
 

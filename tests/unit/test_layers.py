@@ -40,6 +40,7 @@ ALLOWED = {
     'cells': set(),
     'osc': _SHARED
     | {'cells', 'compute', 'osc', 'placement', 'plan', '__init__'},
+    'nova_plugins': _SHARED | {'conf', 'nova_plugins', 'placement', 'plan'},
     'runtime': _SHARED | {'conf', 'host', 'sim', 'plan', 'placement'},
     'arguments': {'runtime'},
     'reporting': _SHARED | {'placement', 'plan', 'runtime'},
@@ -78,7 +79,12 @@ CLIENTS = {
         'placement/transport.py',
     },
     'requests': {'placement/errors.py', 'placement/transport.py'},
-    'nova': set(),
+    'nova': {
+        'nova_plugins/adviser.py',
+        'nova_plugins/filters.py',
+        'nova_plugins/validators.py',
+        'nova_plugins/weights.py',
+    },
     'novaclient': {'compute/client.py'},
     'placement': set(),
 }

@@ -363,6 +363,12 @@ class ParametersTest(base.TestCase):
         for values in parameters.KNOWN.values():
             self.assertEqual(('0', '1'), values)
 
+    def test_what_the_scheduler_reads_is_no_parameter(self) -> None:
+        """It is neither set nor complained about."""
+        for value in ('pack', 'spread', '1'):
+            found = self.parameters({'vgpu:gpu_policy': value})
+            self.assertEqual(([], []), found)
+
     def test_odd_values(self) -> None:
         """Whatever could say more than 0 or 1."""
         for value in (
