@@ -40,7 +40,16 @@ def apply(client: PlacementClient, repair: audit.Repair) -> bool:
 def _keep(
     client: PlacementClient, consumer: Consumer, kept: frozenset[str]
 ) -> bool:
-    """Let a consumer keep what it has of some providers only."""
+    """Let a consumer keep what it has of some providers only.
+
+    The generation alone does not tell that a consumer is the same: where all
+    was taken from it and it got something else, it counts from the start.
+    """
+    now = client.consumer(consumer.uuid)
+    if now is None:
+        return False
+    if now != consumer:
+        raise _outdated(consumer.uuid)
     rest = {p: n for p, n in consumer.resources.items() if p in kept}
     client.set_allocations(dataclasses.replace(consumer, resources=rest))
     return True
