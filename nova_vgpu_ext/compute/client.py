@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from keystoneauth1 import exceptions as ksa_exc
 from novaclient import client as nova_client
@@ -31,6 +31,8 @@ MICROVERSION = '2.61'
 #: How many servers, flavors or migrations one answer holds; Nova's own limit
 #: is ``[api] max_limit``, 1000 by default.
 _PAGE = 1000
+
+_Read = TypeVar('_Read')
 
 #: How messages name what a client of the cloud was configured with.
 _SOURCE = 'clouds.yaml or the OS_ variables'
@@ -75,8 +77,9 @@ class ComputeClient:
             )
             return found
 
-        pages = self._pages(page, '/servers/detail', is_exact=host is not None)
-        return map(_server, pages)
+        return self._pages(
+            page, '/servers/detail', _server, is_exact=host is not None
+        )
 
     def server(self, uuid: str) -> Server | None:
         """Read one server, also a soft-deleted one; None if it is gone."""
@@ -101,7 +104,7 @@ class ComputeClient:
             )
             return found
 
-        return map(_migration, self._pages(page, '/os-migrations', 'uuid'))
+        return self._pages(page, '/os-migrations', _migration, 'uuid')
 
     def compute_nodes(self) -> list[ComputeNode]:
         """Read the compute nodes.
@@ -116,14 +119,7 @@ class ComputeClient:
             )
             return found
 
-        return [
-            ComputeNode(
-                uuid=str(node.id),
-                name=str(node.hypervisor_hostname),
-                host=str(node.service['host']),
-            )
-            for node in self._pages(page, '/os-hypervisors/detail')
-        ]
+        return list(self._pages(page, '/os-hypervisors/detail', _node))
 
     def flavors(self) -> Iterator[Flavor]:
         """Read every flavor, public or not, with its extra specs."""
@@ -134,7 +130,7 @@ class ComputeClient:
             )
             return found
 
-        return map(_flavor, self._pages(page, '/flavors/detail'))
+        return self._pages(page, '/flavors/detail', _flavor)
 
     def create_flavor(self, flavor: Flavor) -> None:
         """Create a flavor without its extra specs.
@@ -184,11 +180,14 @@ class ComputeClient:
         self,
         page: Callable[[str | None], list[Any]],
         url: str,
+        read: Callable[[Any], _Read],
         key: str = 'id',
         is_exact: bool = False,
-    ) -> Iterator[Any]:
+    ) -> Iterator[_Read]:
         """Follow a list to its end, one page in memory.
 
+        :param read: makes a model of an item.
+        :param key: what stands for an item where a page begins.
         :param is_exact: Nova leaves nothing out of a page, so that one which
             is shorter than another one was, of whatever list, is the last:
             all are limited alike, here or by ``[api] max_limit``.
@@ -197,11 +196,12 @@ class ComputeClient:
         while True:
             with _errors(url):
                 found = page(marker)
-            yield from found
+                items = [read(item) for item in found]
+                marker = str(vars(found[-1])[key]) if found else None
+            yield from items
             if not found or (is_exact and len(found) < self._longest):
                 return
             self._longest = max(self._longest, len(found))
-            marker = str(getattr(found[-1], key))
 
 
 class _Missing(exception.ComputeError):
@@ -236,42 +236,67 @@ def _errors(url: str) -> Iterator[None]:
             f'no good answer: {text}',
             f'check that nova-api runs, and region and interface in {_SOURCE}',
         ) from exc
+    except (AttributeError, KeyError, TypeError, ValueError) as exc:
+        raise exception.ComputeError(
+            f"Nova's {url}",
+            "found another answer than Nova's, expected its JSON",
+            f'check region and interface in {_SOURCE}: another service, or a '
+            'proxy, answers there',
+        ) from exc
 
 
 def _server(found: Any) -> Server:
-    flavor = found.flavor
+    item = vars(found)
+    flavor = item['flavor']
     return Server(
-        uuid=str(found.id),
-        name=str(found.name),
-        project_id=str(found.tenant_id),
-        status=str(found.status),
-        task_state=getattr(found, 'OS-EXT-STS:task_state', None),
-        node=getattr(found, 'OS-EXT-SRV-ATTR:hypervisor_hostname', None),
-        flavor=str(flavor.get('original_name', '')),
-        extra_specs=dict(flavor.get('extra_specs') or {}),
+        uuid=str(item['id']),
+        name=str(item['name']),
+        project_id=str(item['tenant_id']),
+        status=str(item['status']),
+        task_state=item.get('OS-EXT-STS:task_state'),
+        node=item.get('OS-EXT-SRV-ATTR:hypervisor_hostname'),
+        flavor=str(flavor['original_name']),
+        extra_specs=_specs(flavor),
     )
 
 
 def _migration(found: Any) -> Migration:
+    item = vars(found)
     return Migration(
-        uuid=str(found.uuid),
-        server_uuid=str(found.instance_uuid),
-        kind=str(found.migration_type),
-        status=str(found.status),
-        source_node=found.source_node,
-        target_node=found.dest_node,
+        uuid=str(item['uuid']),
+        server_uuid=str(item['instance_uuid']),
+        kind=str(item['migration_type']),
+        status=str(item['status']),
+        source_node=item['source_node'],
+        target_node=item['dest_node'],
+    )
+
+
+def _node(found: Any) -> ComputeNode:
+    item = vars(found)
+    return ComputeNode(
+        uuid=str(item['id']),
+        name=str(item['hypervisor_hostname']),
+        host=str(item['service']['host']),
     )
 
 
 def _flavor(found: Any) -> Flavor:
+    item = vars(found)
     return Flavor(
-        id=str(found.id),
-        name=str(found.name),
-        vcpus=int(found.vcpus),
-        ram=int(found.ram),
-        disk=int(found.disk),
-        is_public=bool(found.is_public),
-        ephemeral=int(found.ephemeral or 0),
-        swap=int(found.swap or 0),
-        extra_specs=dict(found.to_dict().get('extra_specs') or {}),
+        id=str(item['id']),
+        name=str(item['name']),
+        vcpus=int(item['vcpus']),
+        ram=int(item['ram']),
+        disk=int(item['disk']),
+        is_public=bool(item['os-flavor-access:is_public']),
+        ephemeral=int(item['OS-FLV-EXT-DATA:ephemeral']),
+        swap=int(item['swap'] or 0),
+        extra_specs=_specs(item),
     )
+
+
+def _specs(flavor: Mapping[str, Any]) -> dict[str, str]:
+    """Read extra specs, which a policy can hide."""
+    found = flavor.get('extra_specs') or {}
+    return {str(key): str(value) for key, value in found.items()}

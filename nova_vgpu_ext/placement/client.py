@@ -13,8 +13,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from nova_vgpu_ext import exception
@@ -31,14 +32,8 @@ from nova_vgpu_ext.placement.transport import READ_ATTEMPTS, Transport
 #: nothing that is used here.
 MICROVERSION = '1.31'
 
-_RECORD_FIELDS = (
-    'total',
-    'min_unit',
-    'max_unit',
-    'step_size',
-    'reserved',
-    'allocation_ratio',
-)
+_RECORD_NUMBERS = ('total', 'min_unit', 'max_unit', 'step_size', 'reserved')
+_RECORD_FIELDS = (*_RECORD_NUMBERS, 'allocation_ratio')
 
 
 class PlacementClient:
@@ -64,13 +59,12 @@ class PlacementClient:
 
         :raises NodeNotFound: Placement does not know the node.
         """
-        path = '/resource_providers'
-        body = self._transport.read(path, {'name': node})
-        for found in self._field(body, 'resource_providers', list, path):
-            if found.get('parent_provider_uuid') is None:
-                return str(found['uuid'])
+        for found in self._providers({'name': node}):
+            # An empty name would be no condition to Placement.
+            if found.parent_uuid is None and found.name == node:
+                return found.uuid
         raise exception.NodeNotFound(
-            self._transport.url(path),
+            self._transport.url('/resource_providers'),
             f'no provider for the node {node!r}',
             'nova-compute makes it at its first start; if Nova knows this '
             'host by another name (openstack hypervisor list), give it with '
@@ -96,46 +90,42 @@ class PlacementClient:
     def _providers(self, query: Mapping[str, str]) -> list[ReportedProvider]:
         path = '/resource_providers'
         body = self._transport.read(path, query)
-        try:
+        with self._expecting(path, 'a list of providers'):
             return [
                 ReportedProvider(
                     uuid=str(item['uuid']),
                     name=str(item['name']),
                     generation=int(item['generation']),
-                    parent_uuid=item['parent_provider_uuid'],
+                    parent_uuid=_or_none(item['parent_provider_uuid']),
                 )
                 for item in self._field(body, 'resource_providers', list, path)
             ]
-        except (KeyError, TypeError, ValueError) as exc:
-            raise self._malformed(path, 'a list of providers') from exc
 
     def inventories(self, uuid: str) -> dict[str, InventoryRecord]:
         """Read a provider's inventories by resource class."""
         path = f'/resource_providers/{uuid}/inventories'
         body = self._transport.read(path)
-        try:
+        found = self._field(body, 'inventories', dict, path)
+        with self._expecting(path, 'inventory records'):
             return {
-                name: InventoryRecord(**{f: item[f] for f in _RECORD_FIELDS})
-                for name, item in self._field(
-                    body, 'inventories', dict, path
-                ).items()
+                name: InventoryRecord(
+                    **{f: int(item[f]) for f in _RECORD_NUMBERS},
+                    allocation_ratio=float(item['allocation_ratio']),
+                )
+                for name, item in found.items()
             }
-        except (KeyError, TypeError) as exc:
-            raise self._malformed(path, 'inventory records') from exc
 
     def traits(self, uuid: str) -> frozenset[str]:
         """Read a provider's traits."""
         path = f'/resource_providers/{uuid}/traits'
-        return frozenset(
-            self._field(self._transport.read(path), 'traits', list, path)
-        )
+        return self._traits(self._transport.read(path), path)
 
     def usages(self, uuid: str) -> dict[str, int]:
         """Read how much of a provider is allocated, by resource class."""
         path = f'/resource_providers/{uuid}/usages'
-        return dict(
-            self._field(self._transport.read(path), 'usages', dict, path)
-        )
+        body = self._transport.read(path)
+        with self._expecting(path, 'amounts by resource class'):
+            return _amounts(self._field(body, 'usages', dict, path))
 
     def summaries(
         self,
@@ -159,21 +149,18 @@ class PlacementClient:
             query['required'] = ','.join(sorted(required))
         path = '/allocation_candidates'
         body = self._transport.read(path, query)
-        try:
+        found = self._field(body, 'provider_summaries', dict, path)
+        with self._expecting(path, 'provider summaries'):
             return {
                 uuid: (
-                    frozenset(item['traits']),
+                    _names(item['traits']),
                     {
                         name: Capacity(int(has['capacity']), int(has['used']))
                         for name, has in item['resources'].items()
                     },
                 )
-                for uuid, item in self._field(
-                    body, 'provider_summaries', dict, path
-                ).items()
+                for uuid, item in found.items()
             }
-        except (KeyError, TypeError, AttributeError) as exc:
-            raise self._malformed(path, 'provider summaries') from exc
 
     def allocations(self, uuid: str) -> dict[str, dict[str, int]]:
         """Read what is allocated on a provider.
@@ -182,15 +169,12 @@ class PlacementClient:
         """
         path = f'/resource_providers/{uuid}/allocations'
         body = self._transport.read(path)
-        try:
+        found = self._field(body, 'allocations', dict, path)
+        with self._expecting(path, 'allocations'):
             return {
-                consumer: dict(item['resources'])
-                for consumer, item in self._field(
-                    body, 'allocations', dict, path
-                ).items()
+                consumer: _amounts(item['resources'])
+                for consumer, item in found.items()
             }
-        except (KeyError, TypeError, ValueError) as exc:
-            raise self._malformed(path, 'allocations') from exc
 
     def consumer(self, uuid: str) -> Consumer | None:
         """Read all that a consumer holds; None if it holds nothing."""
@@ -199,19 +183,17 @@ class PlacementClient:
         found = self._field(body, 'allocations', dict, path)
         if not found:
             return None
-        try:
+        with self._expecting(path, 'the allocations of a consumer'):
             return Consumer(
                 uuid=uuid,
-                generation=body['consumer_generation'],
+                generation=int(body['consumer_generation']),
                 project_id=str(body['project_id']),
                 user_id=str(body['user_id']),
                 resources={
-                    provider: dict(item['resources'])
+                    provider: _amounts(item['resources'])
                     for provider, item in found.items()
                 },
             )
-        except (KeyError, TypeError, ValueError) as exc:
-            raise self._malformed(path, 'allocations') from exc
 
     def set_allocations(self, consumer: Consumer) -> None:
         """Replace what a consumer holds; nothing removes it.
@@ -238,19 +220,15 @@ class PlacementClient:
         """List the traits that Placement knows by the start of their names."""
         path = '/traits'
         body = self._transport.read(path, {'name': f'startswith:{prefix}'})
-        return frozenset(self._field(body, 'traits', list, path))
+        return self._traits(body, path)
 
     def known_classes(self) -> frozenset[str]:
         """List the resource classes that Placement knows."""
         path = '/resource_classes'
         body = self._transport.read(path)
-        try:
-            return frozenset(
-                str(item['name'])
-                for item in self._field(body, 'resource_classes', list, path)
-            )
-        except (KeyError, TypeError) as exc:
-            raise self._malformed(path, 'resource classes') from exc
+        found = self._field(body, 'resource_classes', list, path)
+        with self._expecting(path, 'resource classes'):
+            return _names([item['name'] for item in found])
 
     def candidates(self, query: Mapping[str, str]) -> list[dict[str, Any]]:
         """Ask which providers can serve a request.
@@ -261,18 +239,15 @@ class PlacementClient:
         """
         path = '/allocation_candidates'
         body = self._transport.read(path, query)
-        try:
+        found = self._field(body, 'allocation_requests', list, path)
+        with self._expecting(path, 'allocation requests'):
             return [
                 {
-                    provider: dict(item['resources'])
+                    provider: _amounts(item['resources'])
                     for provider, item in request['allocations'].items()
                 }
-                for request in self._field(
-                    body, 'allocation_requests', list, path
-                )
+                for request in found
             ]
-        except (KeyError, TypeError, AttributeError, ValueError) as exc:
-            raise self._malformed(path, 'allocation requests') from exc
 
     def ensure_traits(self, names: Collection[str]) -> None:
         """Make custom traits known to Placement."""
@@ -370,12 +345,21 @@ class PlacementClient:
             'DELETE', f'/resource_providers/{uuid}', missing_ok=True
         )
 
-    def _malformed(self, path: str, expected: str) -> exception.PlacementError:
-        return self._transport.malformed(path, expected)
+    def _traits(self, body: Any, path: str) -> frozenset[str]:
+        with self._expecting(path, 'names of traits'):
+            return _names(self._field(body, 'traits', list, path))
+
+    @contextlib.contextmanager
+    def _expecting(self, path: str, expected: str) -> Iterator[None]:
+        """Turn what taking JSON apart raises into an error of Placement."""
+        try:
+            yield
+        except (AttributeError, KeyError, TypeError, ValueError) as exc:
+            raise self._transport.malformed(path, expected) from exc
 
     def _field(self, body: Any, name: str, kind: type, path: str) -> Any:
         if not isinstance(body, dict) or not isinstance(body.get(name), kind):
-            raise self._malformed(path, f'an object with {name!r}')
+            raise self._transport.malformed(path, f'an object with {name!r}')
         return body[name]
 
     def _generation(self, answer: Any, path: str) -> int:
@@ -391,3 +375,24 @@ def _inventories(provider: ReportedProvider) -> dict[str, Any]:
             for name, record in provider.inventories.items()
         },
     }
+
+
+def _or_none(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def _amounts(found: Mapping[str, Any]) -> dict[str, int]:
+    """Read amounts by resource class."""
+    return {name: int(amount) for name, amount in found.items()}
+
+
+def _names(found: list[Any]) -> frozenset[str]:
+    """Read a list of names.
+
+    :raises TypeError: it is not one.
+    """
+    if not isinstance(found, list) or not all(
+        isinstance(name, str) for name in found
+    ):
+        raise TypeError
+    return frozenset(found)

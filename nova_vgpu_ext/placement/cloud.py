@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import threading
 from collections.abc import Iterable, Iterator
 
 from nova_vgpu_ext import exception
@@ -39,12 +40,13 @@ class CloudReader:
     """Reads hosts with GPUs, several at a time.
 
     :param client: the way to Placement.
-    :param readers: how many requests are under way at once.
+    :param readers: how many hosts or GPUs are read at once, over all calls.
     """
 
     def __init__(self, client: PlacementClient, readers: int) -> None:
         self._client = client
         self._readers = readers
+        self._slots = threading.BoundedSemaphore(readers)
 
     def trees(
         self, host: str | None = None, required: str | None = None
@@ -58,7 +60,7 @@ class CloudReader:
         :raises NodeNotFound: Placement does not know the host.
         """
         providers = (
-            self._client.tree(self._client.find_root(host))
+            self._client.tree(self._root(host))
             if host is not None
             else self._client.providers()
         )
@@ -85,12 +87,13 @@ class CloudReader:
     def hosts(
         self, trees: Iterable[list[ReportedProvider]]
     ) -> Iterator[CloudHost]:
-        """Read what the hosts offer, one after the other.
+        """Read what the hosts offer, in their order.
 
-        A host costs one request; where nothing at all is free on it, two for
-        each of its GPUs.
+        A host costs one request; where nothing at all is free on it, four
+        and three more for each of its providers.
 
         :param trees: as of :meth:`trees`.
+        :returns: each host; without a GPU where all were deleted meanwhile.
         """
         return parallel.each(self._read, trees, self._readers)
 
@@ -103,19 +106,32 @@ class CloudReader:
         :returns: the GPU, and by the consumer's UUID the amount of each
             class.
         """
-
-        def ask(gpu: CloudGpu) -> tuple[CloudGpu, dict[str, dict[str, int]]]:
-            try:
-                return gpu, self._client.allocations(gpu.uuid)
-            except exception.ProviderGone:
-                return gpu, {}
-
         used = (g for g in read if any(c.used for c in g.capacities.values()))
-        return parallel.each(ask, used, self._readers)
+        return parallel.each(self._consumers, used, self._readers)
+
+    def _root(self, host: str) -> str:
+        try:
+            return self._client.find_root(host)
+        except exception.NodeNotFound as exc:
+            raise exception.NodeNotFound(
+                exc.url,
+                exc.found,
+                'give the name that openstack hypervisor list shows',
+            ) from exc
+
+    def _consumers(
+        self, gpu: CloudGpu
+    ) -> tuple[CloudGpu, dict[str, dict[str, int]]]:
+        try:
+            with self._slots:
+                return gpu, self._client.allocations(gpu.uuid)
+        except exception.ProviderGone:
+            return gpu, {}
 
     def _read(self, tree: list[ReportedProvider]) -> CloudHost:
         root, *children = tree
-        contents = self._contents(tree)
+        with self._slots:
+            contents = self._contents(tree)
         found = (
             gpus.recognise(root.name, root.uuid, child, *contents[child.uuid])
             for child in children

@@ -44,13 +44,10 @@ _PCI_CARD = re.compile(
 _TYPE_TRAIT = re.compile(r'CUSTOM_NVIDIA_([0-9]+)', re.ASCII)
 _SERIES_TRAIT = re.compile(r'CUSTOM_VGPU_SERIES_([A-Z]+)', re.ASCII)
 _MEMORY_TRAIT = re.compile(r'CUSTOM_VGPU_FB_([0-9]+)M', re.ASCII)
-_PRODUCT_TRAIT = re.compile(
-    r'CUSTOM_VGPU_([A-Z0-9]+(?:_[0-9]+)*_[0-9]+[ABCQ][A-Z0-9]*)', re.ASCII
-)
-_PRODUCT_CLASS = re.compile(
-    r'CUSTOM_(?:NVIDIA|VGPU)_([A-Z0-9]+(?:_[0-9]+)*_[0-9]+[ABCQ][A-Z0-9]*)',
-    re.ASCII,
-)
+#: A product in a name: ``V100DX_1Q``, ``RTX6000_ADA_12Q``, ``A100_1_5CME``.
+_PRODUCT = r'([A-Z0-9]+(?:_[A-Z0-9]+)*_[0-9]+([ABCQ])[A-Z0-9]*)'
+_PRODUCT_TRAIT = re.compile(f'CUSTOM_VGPU_{_PRODUCT}', re.ASCII)
+_PRODUCT_CLASS = re.compile(f'CUSTOM_(?:NVIDIA|VGPU)_{_PRODUCT}', re.ASCII)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -190,16 +187,33 @@ def offered(gpu: CloudGpu) -> OfferedType:
     product = _only(_PRODUCT_TRAIT, gpu.traits) or _only(
         _PRODUCT_CLASS, gpu.capacities
     )
+    series = _only(_SERIES_TRAIT, gpu.traits)
     memory = _only(_MEMORY_TRAIT, gpu.traits)
     return OfferedType(
         id=ids[0] if len(ids) == 1 else None,
-        product=product.replace('_', '-') if product else None,
-        series=_only(_SERIES_TRAIT, gpu.traits),
-        frame_buffer_mib=int(memory) if memory else None,
+        product=product[1].replace('_', '-') if product else None,
+        series=series[1] if series else product[2] if product else None,
+        frame_buffer_mib=int(memory[1]) if memory else None,
     )
 
 
-def _only(pattern: re.Pattern[str], names: Collection[str]) -> str | None:
-    """Give what a pattern finds in some names, if it is one thing."""
-    found = {m[1] for m in map(pattern.fullmatch, names) if m}
-    return found.pop() if len(found) == 1 else None
+def answers_to(gpu: CloudGpu, name: str) -> bool:
+    """Tell whether a GPU offers what somebody calls so.
+
+    :param name: a type (``nvidia-194``), a product (``V100DX-1Q``) or a
+        resource class; large and small letters are alike.
+    """
+    known = [
+        *type_ids(gpu.traits),
+        offered(gpu).product,
+        resource_class(gpu),
+    ]
+    return name.casefold() in [k.casefold() for k in known if k]
+
+
+def _only(
+    pattern: re.Pattern[str], names: Collection[str]
+) -> re.Match[str] | None:
+    """Match a pattern with some names, if all that match say one thing."""
+    found = {m[1]: m for m in map(pattern.fullmatch, names) if m}
+    return next(iter(found.values())) if len(found) == 1 else None

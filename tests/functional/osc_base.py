@@ -96,6 +96,7 @@ class OscTestCase(base.TestCase):
 
     def setUp(self) -> None:
         super().setUp()
+        self._silence_warning_of_every_start()
         self.waits = self.useFixture(functional_base.Waits())
         self.keystone = self.useFixture(keystone.KeystoneServer())
         self.placement = self.useFixture(
@@ -103,6 +104,15 @@ class OscTestCase(base.TestCase):
         )
         self.nova = self.useFixture(nova_api.NovaApi(self.keystone))
         self.home = self.temp_dir()
+
+    def _silence_warning_of_every_start(self) -> None:
+        """Placement, in this process, has no memcached for tokens."""
+        logger = logging.getLogger('keystonemiddleware')
+        handler = logging.NullHandler()
+        logger.addHandler(handler)
+        self.addCleanup(logger.removeHandler, handler)
+        self.addCleanup(setattr, logger, 'propagate', logger.propagate)
+        logger.propagate = False
 
     # -- the command ---------------------------------------------------------
 
