@@ -140,12 +140,14 @@ class CloudTestCase(base.TestCase):
         count: int = 1,
         status: str = 'ACTIVE',
         host: str | None = None,
+        seconds: float = 120,
     ) -> list[Any]:
         """Make servers and wait for them.
 
         :param count: how many, in one request.
         :param status: how they shall end up.
         :param host: the compute node that they shall be on.
+        :param seconds: how long it may take.
         :returns: they, in the order of their names.
         """
         compute = self.connection.compute
@@ -169,7 +171,7 @@ class CloudTestCase(base.TestCase):
             ended = [s for s in servers if s.status in (status, 'ERROR')]
             return servers if len(ended) == count else []
 
-        servers = until(all_there, f'{count} servers {name}')
+        servers = until(all_there, f'{count} servers {name}', seconds)
         self.assertEqual(
             [status] * count,
             [s.status for s in servers],

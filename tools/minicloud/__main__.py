@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import pathlib
 import re
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -72,6 +73,12 @@ def _parser() -> argparse.ArgumentParser:
         help='one more configuration file of nova-api, scheduler and '
         'conductor; may be repeated',
     )
+    up.add_argument(
+        '--lab',
+        action='store_true',
+        help='with a compute node lab01 in the virtual machine of tools/lab: '
+        'real libvirt, QEMU and mediated devices of the kernel',
+    )
     run = commands.add_parser(
         'run',
         help="run a command with the administrator's credentials",
@@ -105,13 +112,15 @@ def _file(text: str) -> str:
     return str(path)
 
 
-def _up(found: cloud.Cloud, nova_conf: Sequence[str]) -> int:
+def _up(found: cloud.Cloud, nova_conf: Sequence[str], in_lab: bool) -> int:
     began = time.monotonic()
 
     def progress(text: str) -> None:
         print(f'{time.monotonic() - began:5.0f} s  {text}', file=sys.stderr)
 
-    if not found.up(nova_conf=tuple(nova_conf), progress=progress):
+    if not found.up(
+        nova_conf=tuple(nova_conf), progress=progress, in_lab=in_lab
+    ):
         print('The cloud is up already.', file=sys.stderr)
         return 0
     names = ', '.join(_describe(c) for c in found.settings.computes)
@@ -149,7 +158,7 @@ def _run(arguments: argparse.Namespace) -> int:
         return _status(found)
     with found.locked():
         if arguments.command == 'up':
-            return _up(found, arguments.nova_conf)
+            return _up(found, arguments.nova_conf, arguments.lab)
         if not found.down():
             print('There is no cloud.', file=sys.stderr)
         return 0
@@ -161,6 +170,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     :param arguments: instead of those of the process.
     :returns: the exit status.
     """
+    # Asked to end, it ends what it has begun.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return _run(_parser().parse_args(arguments))
     except (CloudError, exception.VgpuError, OSError) as error:

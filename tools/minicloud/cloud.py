@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import fcntl
+import functools
 import os
 import pathlib
 import shutil
@@ -29,7 +30,8 @@ import openstack
 
 from nova_vgpu_ext.sim import description, kernel
 from nova_vgpu_ext.sim import profile as profiles
-from tools.minicloud import CloudError, files, services, settings
+from tools.minicloud import CloudError, files, lab, services, settings
+from tools.minicloud.lab import LabCompute
 from tools.minicloud.processes import Processes
 from tools.minicloud.settings import Compute, Settings
 
@@ -104,6 +106,7 @@ class Cloud:
         computes: tuple[Compute, ...] = COMPUTES,
         nova_conf: tuple[str, ...] = (),
         progress: Callable[[str], None] = lambda text: None,
+        in_lab: bool = False,
     ) -> bool:
         """Bring the cloud up, afresh if it is half there.
 
@@ -111,6 +114,7 @@ class Cloud:
         :param nova_conf: further configuration files of Nova's API,
             scheduler and conductor.
         :param progress: told what is done next.
+        :param in_lab: whether the virtual machine of tools/lab joins it.
         :returns: False if it is up already.
         :raises CloudError: something does not start; nothing is left then.
         """
@@ -121,6 +125,9 @@ class Cloud:
         made = settings.create(self.folder, computes, nova_conf)
         try:
             self._build(made, progress)
+            if in_lab:
+                progress('virtual machine')
+                self.join_lab()
         except BaseException:
             self._stop()
             raise
@@ -162,6 +169,9 @@ class Cloud:
         return False
 
     def _stop(self) -> None:
+        made = settings.load(self.folder)
+        if made is not None and made.lab:
+            LabCompute(made).stop()
         names = self._processes.names()
         last = [n for n in services.INFRASTRUCTURE if n in names]
         self._processes.stop(n for n in names if n not in last)
@@ -221,6 +231,30 @@ class Cloud:
         self._start_compute(made, compute.name)
         self._await_computes([compute], before)
 
+    def join_lab(self) -> LabCompute:
+        """Let the virtual machine of tools/lab be a compute node too.
+
+        :returns: it, with nova-compute up and its GPUs reported.
+        """
+        made = dataclasses.replace(self.settings, lab=True)
+        # Before it starts, so that it ends also where it is interrupted.
+        settings.save(made)
+        guest = LabCompute(made)
+        guest.start()
+        self._await_compute(lab.NAME, guest.check)
+        parts = services.Services(made, self._processes)
+        parts.run(*parts.nova_manage('cell_v2', 'discover_hosts'))
+        guest.report()
+        return guest
+
+    def leave_lab(self) -> None:
+        """End the virtual machine, and forget its compute node."""
+        LabCompute(self.settings).stop()
+        settings.save(dataclasses.replace(self.settings, lab=False))
+        compute = self.connection().compute
+        for service in compute.services(host=lab.NAME, binary='nova-compute'):
+            compute.delete_service(service)
+
     def change_nova(self, nova_conf: tuple[str, ...]) -> None:
         """Start Nova's API, scheduler and conductor with other options."""
         made = dataclasses.replace(self.settings, nova_conf=nova_conf)
@@ -267,17 +301,23 @@ class Cloud:
 
         :param seen: what is known of the last sign of life of one.
         """
+        for name in [compute.name for compute in computes]:
+            check = functools.partial(self._processes.check, name)
+            self._await_compute(name, check, seen)
+
+    def _await_compute(
+        self, name: str, check: Callable[[], None], seen: str = ''
+    ) -> None:
         cloud = self.connection()
         end = time.monotonic() + _PATIENCE
-        for name in [compute.name for compute in computes]:
-            while _seen(cloud, name) in ('', seen):
-                self._processes.check(name)
-                if time.monotonic() > end:
-                    raise CloudError(
-                        f'nova-compute of {name} does not come up; see '
-                        f'{self.settings.log}/{name}'
-                    )
-                time.sleep(0.3)
+        while _seen(cloud, name) in ('', seen):
+            check()
+            if time.monotonic() > end:
+                raise CloudError(
+                    f'nova-compute of {name} does not come up; see '
+                    f'{self.settings.log}/{name}'
+                )
+            time.sleep(0.3)
 
 
 def _seen(cloud: Any, name: str) -> str:

@@ -39,6 +39,8 @@ def write(cloud: Settings) -> None:
     }
     for compute in cloud.computes:
         texts[f'{compute.name}.conf'] = nova_compute(cloud, compute)
+    for host in ('controller', *(c.name for c in cloud.computes)):
+        (cloud.log / host).mkdir(mode=0o700, exist_ok=True)
     for name, text in texts.items():
         path = cloud.etc / name
         path.touch(mode=0o600)
@@ -70,6 +72,30 @@ images_type = raw
 [vgpu]
 node_name = {compute.name}
 sysfs_root = {cloud.host(compute.name)}
+"""
+
+
+def nova_compute_in_lab(cloud: Settings, compute: Compute, folder: str) -> str:
+    """Write the nova.conf of a compute node in the virtual machine.
+
+    :param folder: where the programs of its virtual environment are.
+    """
+    helper = f'helper_command = {folder}/privsep-helper'
+    return f"""\
+{_nova(cloud, compute.name, '', '/var/lib/nova')}
+[libvirt]
+virt_type = qemu
+cpu_mode = none
+images_type = raw
+{compute.devices}
+[nova_sys_admin]
+{helper}
+[privsep_osbrick]
+{helper}
+[vif_plug_ovs_privileged]
+{helper}
+[vgpu]
+node_name = {compute.name}
 """
 
 
@@ -146,13 +172,23 @@ config_file = {installed('glance/glance-api-paste.ini')}
 {_authtoken(cloud)}"""
 
 
-def _nova(cloud: Settings, host: str) -> str:
+def _nova(
+    cloud: Settings, host: str, log: str | None = None, state: str = ''
+) -> str:
+    """Write what all services of Nova have in common.
+
+    :param log: the folder for log files; empty: standard error.
+    :param state: the folder for all that it keeps.
+    """
+    log = f'{cloud.log}/{host}' if log is None else log
+    state = state or f'{cloud.data}/{host}'
     return f"""\
 [DEFAULT]
 host = {host}
 my_ip = 127.0.0.1
-log_file = {cloud.log}/$my_program-{host}.log
-state_path = {cloud.data}/{host}
+{f'log_dir = {log}' if log else ''}
+state_path = {state}
+reserved_host_memory_mb = 0
 transport_url = rabbit://cloud:{cloud.password}@127.0.0.1:{cloud.ports['amqp']}/
 compute_driver = libvirt.LibvirtDriver
 vif_plugging_is_fatal = false
@@ -163,7 +199,7 @@ auth_strategy = keystone
 [compute]
 resource_provider_association_refresh = 300
 [oslo_concurrency]
-lock_path = {cloud.data}/{host}/lock
+lock_path = {state}/lock
 [vnc]
 enabled = false
 [scheduler]

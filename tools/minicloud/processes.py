@@ -73,7 +73,8 @@ class Processes:
         # A child of this very process stays until it is asked about.
         with contextlib.suppress(ChildProcessError):
             os.waitpid(pid, os.WNOHANG)
-        return bool(pid) and host.began(pid) == began
+        # One that had ended before it was looked at began never.
+        return bool(began) and host.began(pid) == began
 
     def check(self, name: str) -> None:
         """Say so if a process has ended.

@@ -56,6 +56,8 @@ class Settings:
     computes: tuple[Compute, ...] = ()
     #: Further configuration of nova-api, scheduler and conductor.
     nova_conf: tuple[str, ...] = ()
+    #: Whether the virtual machine of tools/lab is a compute node too.
+    lab: bool = False
 
     @property
     def log(self) -> pathlib.Path:
@@ -153,6 +155,7 @@ def load(folder: pathlib.Path) -> Settings | None:
         sockets=pathlib.Path(data['sockets']),
         computes=tuple(Compute(**c) for c in data['computes']),
         nova_conf=tuple(data['nova_conf']),
+        lab=data['lab'],
     )
 
 
