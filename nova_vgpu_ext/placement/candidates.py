@@ -44,6 +44,11 @@ def query(wanted: Request, limit: int) -> dict[str, str]:
     return found
 
 
+def is_enabled(host_traits: frozenset[str]) -> bool:
+    """Tell whether a compute node is one that the question finds."""
+    return os_traits.COMPUTE_STATUS_DISABLED not in host_traits
+
+
 def _units(group: Group) -> Iterator[Group]:
     """Give a group for each PCI device of an alias."""
     if group.alias is None:

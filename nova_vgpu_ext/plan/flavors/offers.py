@@ -14,15 +14,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import os_resource_classes
 
 from nova_vgpu_ext import exception
 from nova_vgpu_ext.models import CloudGpu
 from nova_vgpu_ext.plan import gpus, pci, traits
+from nova_vgpu_ext.plan.flavors import request
 from nova_vgpu_ext.plan.flavors.specs import Wish
 from nova_vgpu_ext.plan.gpus import OfferedType
+
+#: Characters of a trait or class, in Placement.
+_LONGEST = 255
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,12 +160,25 @@ def _of_class(found: list[Offer]) -> Offer:
     return Offer(first.resource_class, is_pci=first.is_pci)
 
 
-def traits_of(text: str) -> Iterator[str]:
+def traits_of(text: str) -> list[str]:
     """Name the traits by which GPUs of a type could be found.
 
     :param text: as of :func:`find`.
     """
+    if request.is_class(text):
+        return []
     trait = traits.type_trait(text)
-    if gpus.type_ids([trait]):
-        yield trait
-    yield traits.product_trait(text)
+    found = [trait] if gpus.type_ids([trait]) else []
+    return _possible([*found, traits.product_trait(text)])
+
+
+def classes_of(text: str) -> list[str]:
+    """Name the resource classes by which GPUs of a type could be found.
+
+    :param text: as of :func:`find`.
+    """
+    return _possible([text if request.is_class(text) else pci.class_of(text)])
+
+
+def _possible(names: list[str]) -> list[str]:
+    return [name for name in names if len(name) <= _LONGEST]

@@ -188,7 +188,7 @@ def _amounts(extra_specs: Mapping[str, str]) -> dict[str, dict[str, int]]:
         number = amount(value)
         if match and match[0] == 'resources' and number is not None:
             _, suffix, name = match
-            if _is_class(name):
+            if is_class(name):
                 found[suffix][name] = number
     return found
 
@@ -256,7 +256,8 @@ def alias_counts(text: str) -> list[tuple[str, int]]:
     return found
 
 
-def _is_class(name: str) -> bool:
+def is_class(name: str) -> bool:
+    """Tell whether Nova takes a name for one of a resource class."""
     return (
         name.startswith(os_resource_classes.CUSTOM_NAMESPACE)
         or name in os_resource_classes.STANDARDS
