@@ -25,10 +25,11 @@ from nova_vgpu_ext import exception
 from nova_vgpu_ext.models import Finding, Severity
 from nova_vgpu_ext.plan import gpus, parameters, pci
 from nova_vgpu_ext.plan.flavors import request
+from nova_vgpu_ext.plan.policy import Policy
 
-#: The extra spec of the scheduler plugins, and its values.
-POLICY = 'gpu_policy'
-_POLICIES = ('pack', 'spread')
+#: The extra spec of the scheduler plugins.
+_POLICY = 'gpu_policy'
+_POLICIES = tuple(policy.value for policy in Policy)
 
 _PREFIX = re.compile(r'\W*(resource|trait)s?[\W_]*([0-9]*)\W*', re.ASCII)
 
@@ -152,7 +153,7 @@ def _alias(text: str, vgpus: Collection[str]) -> Iterator[Finding]:
 
 def _parameter(key: str, value: str) -> Iterator[Finding]:
     name = key[len(request.PARAMETER) :]
-    if name == POLICY:
+    if name == _POLICY:
         if value not in _POLICIES:
             yield _error(
                 key, repr(value), ' or '.join(_POLICIES), 'set one of them'
