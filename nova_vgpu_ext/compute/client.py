@@ -24,13 +24,18 @@ from novaclient import exceptions as nova_exc
 from nova_vgpu_ext import exception
 from nova_vgpu_ext.models import ComputeNode, Flavor, Migration, Server
 
-#: Rocky: a server's flavor with its extra specs (2.47), UUIDs of hypervisors
-#: (2.53) and migrations (2.59), extra specs in the list of flavors (2.61).
-MICROVERSION = '2.61'
+#: Ussuri: extra specs are checked by their validators (2.86), a server in a
+#: cell that is down is shown as UNKNOWN instead of missing (2.69), a server's
+#: flavor has its extra specs (2.47), hypervisors (2.53) and migrations (2.59)
+#: have UUIDs.
+MICROVERSION = '2.86'
 
 #: How many servers, flavors or migrations one answer holds; Nova's own limit
 #: is ``[api] max_limit``, 1000 by default.
 _PAGE = 1000
+
+#: The status of a server in a cell that is down: little of it is known.
+DOWN = 'UNKNOWN'
 
 _Read = TypeVar('_Read')
 
@@ -42,7 +47,7 @@ _REMEDIES = {
     403: f'give the user of {_SOURCE} the role admin',
     404: 'something else deletes it; run it again',
     406: f'a Nova is needed that knows the microversion {MICROVERSION} '
-    '(Rocky)',
+    '(Ussuri)',
     409: 'something else changes it, or it is in use; look, and run it again',
 }
 
@@ -247,6 +252,8 @@ def _errors(url: str) -> Iterator[None]:
 
 def _server(found: Any) -> Server:
     item = vars(found)
+    if item['status'] == DOWN:
+        item = {'name': '', 'flavor': {'original_name': ''}, **item}
     flavor = item['flavor']
     return Server(
         uuid=str(item['id']),

@@ -168,6 +168,24 @@ class ListTest(base.TestCase):
                 [query.get('marker') for query in nova.asked],
             )
 
+    def test_cell_that_is_down(self) -> None:
+        """A server of which Nova knows little still is a server."""
+        answer = {
+            'id': UUID,
+            'status': 'UNKNOWN',
+            'tenant_id': 'p',
+            'flavor': {'original_name': 'vgpu_1'},
+        }
+        for item, flavor in (
+            (answer, 'vgpu_1'),
+            ({k: v for k, v in answer.items() if k != 'flavor'}, ''),
+        ):
+            nova = _Nova((200, json.dumps({'server': item}).encode()))
+            self.assertEqual(
+                models.Server(UUID, '', 'p', 'UNKNOWN', None, None, flavor),
+                client_of(nova).server(UUID),
+            )
+
     def test_malformed_items(self) -> None:
         """Another service's JSON gives an error that says so."""
         for name, (call, key, item, _) in LISTS.items():
@@ -203,7 +221,7 @@ class ListTest(base.TestCase):
             (401, 'check username and password'),
             (403, 'the role admin'),
             (404, 'answered 404'),
-            (406, '2.61'),
+            (406, '2.86'),
             (500, "nova-api's log"),
             (503, "nova-api's log"),
         ):
