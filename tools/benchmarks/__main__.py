@@ -13,25 +13,45 @@
 
 from __future__ import annotations
 
+import argparse
+import functools
 import logging
 import os
 import platform
+import signal
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-from tools.benchmarks import agents, hooks, hosts, mdevs, reports, startup
+from tools.benchmarks import (
+    agents,
+    clouds,
+    hooks,
+    hosts,
+    mdevs,
+    reports,
+    startup,
+)
 from tools.benchmarks.rows import Row
+from tools.minicloud import CloudError
 
-_ALL = {
-    'report': (reports.run,),
-    'host': (hosts.run, hooks.run, agents.run, mdevs.run),
-    'startup': (startup.run,),
-}
+_Runs = Sequence[Callable[[], Iterable[Row]]]
+
+_HEADS = ('what', 'who', 'requests', 'seconds', 'MiB', 'ratio')
+
+
+def _benchmarks(cloud_hosts: int) -> dict[str, _Runs]:
+    return {
+        'report': (reports.run,),
+        'host': (hosts.run, hooks.run, agents.run, mdevs.run),
+        'startup': (startup.run,),
+        'cloud': (functools.partial(clouds.run, cloud_hosts),),
+    }
 
 
 def _table(rows: Iterable[Row]) -> Iterable[str]:
-    cells = [('what', 'who', 'requests', 'seconds', 'ratio')]
-    cells += [row.cells() for row in rows]
+    columns = zip(_HEADS, *[row.cells() for row in rows], strict=True)
+    used = [column for column in columns if any(column[1:])]
+    cells = list(zip(*used, strict=True))
     widths = [max(len(c[n]) for c in cells) for n in range(len(cells[0]))]
     rule = '  '.join('=' * width for width in widths)
     yield rule
@@ -57,16 +77,40 @@ def _machine() -> str:
     )
 
 
+def _arguments(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog='tools/bench')
+    parser.add_argument('name', choices=[*_benchmarks(0), 'all'])
+    parser.add_argument('--hosts', type=_hosts, default=1000)
+    return parser.parse_args(arguments)
+
+
+def _hosts(text: str) -> int:
+    number = int(text)
+    if not 10 <= number <= 10_000:
+        msg = f'found {number}, expected 10 to 10000 hosts'
+        raise argparse.ArgumentTypeError(msg)
+    return number
+
+
 def main(arguments: Sequence[str]) -> None:
     """Print a table for each benchmark."""
+    asked = _arguments(arguments)
+    # What was started is ended, as after Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
     logging.disable(logging.CRITICAL)
-    names = list(_ALL) if arguments[0] == 'all' else arguments
+    benchmarks = _benchmarks(asked.hosts)
+    names = list(benchmarks) if asked.name == 'all' else [asked.name]
     print(_machine())
     for name in names:
         print(f'\n{name}\n')
-        rows = (row for run in _ALL[name] for row in run())
+        rows = (row for run in benchmarks[name] for row in run())
         for line in _table(rows):
             print(line, flush=True)
 
 
-main(sys.argv[1:])
+try:
+    main(sys.argv[1:])
+except CloudError as error:
+    sys.exit(f'tools/bench: {error}')
+except KeyboardInterrupt:
+    sys.exit(130)

@@ -25,6 +25,7 @@ class Row:
 
     ``base`` is the row that this one is compared with: the ratio says how
     many times its seconds, or requests where both have them, this one took.
+    ``mebibytes`` is the most memory that a process of it needed.
     """
 
     what: str
@@ -32,8 +33,9 @@ class Row:
     seconds: float
     requests: int | None = None
     base: Row | None = None
+    mebibytes: int | None = None
 
-    def cells(self) -> tuple[str, str, str, str, str]:
+    def cells(self) -> tuple[str, ...]:
         """Write the row as text."""
         ratio = ''
         if self.base is not None and self.base.seconds:
@@ -47,6 +49,7 @@ class Row:
             self.who,
             '' if self.requests is None else str(self.requests),
             f'{self.seconds:.3f}',
+            '' if self.mebibytes is None else str(self.mebibytes),
             ratio,
         )
 
