@@ -171,7 +171,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     :returns: the exit status.
     """
     # Asked to end, it ends what it has begun.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     try:
         return _run(_parser().parse_args(arguments))
     except (CloudError, exception.VgpuError, OSError) as error:

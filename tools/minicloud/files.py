@@ -128,11 +128,14 @@ def _keystone(cloud: Settings) -> str:
     return f"""\
 [DEFAULT]
 log_file = {cloud.log}/keystone.log
+use_stderr = true
 [database]
 connection = {database_url(cloud, 'keystone')}
 [token]
 provider = fernet
 [fernet_tokens]
+key_repository = {cloud.data}/fernet
+[fernet_receipts]
 key_repository = {cloud.data}/fernet
 [credential]
 key_repository = {cloud.data}/credential
@@ -166,6 +169,10 @@ connection = {database_url(cloud, 'glance')}
 default_backend = fs
 [fs]
 filesystem_store_datadir = {cloud.data}/images
+[os_glance_staging_store]
+filesystem_store_datadir = {cloud.data}/staging
+[os_glance_tasks_store]
+filesystem_store_datadir = {cloud.data}/tasks
 [paste_deploy]
 flavor = keystone
 config_file = {installed('glance/glance-api-paste.ini')}

@@ -20,7 +20,7 @@ import pathlib
 import signal
 import subprocess
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from tools.labvm import host
 from tools.minicloud import CloudError
@@ -50,6 +50,34 @@ class Processes:
 
         It survives this one; its output goes to a log file.
         """
+        self._start(name, command, environment)
+
+    def run(
+        self,
+        name: str,
+        command: Sequence[str],
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """Start a process as well, and wait for its end.
+
+        :raises CloudError: it failed; with the end of what it wrote.
+        """
+        started = self._start(name, command, environment)
+        try:
+            code = started.wait()
+        finally:
+            self.stop([name])
+        if code:
+            raise CloudError(
+                f'{name} ended with {code}; {self._last_words(name)}'
+            )
+
+    def _start(
+        self,
+        name: str,
+        command: Sequence[str],
+        environment: Mapping[str, str] | None,
+    ) -> subprocess.Popen[bytes]:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with open(self._log / f'{name}.out', 'ab') as out:
             started = subprocess.Popen(  # noqa: S603
@@ -62,6 +90,7 @@ class Processes:
             )
         record = [started.pid, host.began(started.pid)]
         self._file(name).write_text(json.dumps(record))
+        return started
 
     def names(self) -> list[str]:
         """List what was started and not ended."""
@@ -82,11 +111,12 @@ class Processes:
         :raises CloudError: with the end of what it wrote.
         """
         if not self.is_running(name):
-            out = self._log / f'{name}.out'
-            lines = out.read_text(errors='replace').splitlines()[-8:]
-            raise CloudError(
-                f'{name} has ended; the last of {out}:\n' + '\n'.join(lines)
-            )
+            raise CloudError(f'{name} has ended; {self._last_words(name)}')
+
+    def _last_words(self, name: str) -> str:
+        out = self._log / f'{name}.out'
+        lines = out.read_text(errors='replace').splitlines()[-8:]
+        return f'the last of {out}:\n' + '\n'.join(lines)
 
     def stop(self, names: Iterable[str]) -> None:
         """End processes and what they started, all at the same time.
@@ -100,20 +130,31 @@ class Processes:
         end = time.monotonic() + _PATIENCE
         left = names
         while left and time.monotonic() < end:
-            left = [name for name in left if self.is_running(name)]
+            left = [name for name in left if any(self._members(name))]
             if left:
                 time.sleep(0.1)
         for name in left:
-            self._signal(name, signal.SIGKILL)
-            while self.is_running(name):
+            while any(self._members(name)):
+                self._signal(name, signal.SIGKILL)
                 time.sleep(0.05)
         for name in names:
             self._file(name).unlink(missing_ok=True)
 
     def _signal(self, name: str, number: signal.Signals) -> None:
-        if self.is_running(name):
+        for pid in self._members(name):
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._record(name)[0], number)
+                os.kill(pid, number)
+
+    def _members(self, name: str) -> Iterator[int]:
+        """Give a process and what it started, also where it has ended.
+
+        Its number is nobody else's as long as its session has a member.
+        """
+        pid, _ = self._record(name)
+        # A child of this very process stays until it is asked about.
+        runs = self.is_running(name)
+        if pid and (runs or not host.began(pid)):
+            yield from _session(pid)
 
     def _record(self, name: str) -> tuple[int, int]:
         try:
@@ -124,3 +165,15 @@ class Processes:
 
     def _file(self, name: str) -> pathlib.Path:
         return self._folder / f'{name}.json'
+
+
+def _session(leader: int) -> Iterator[int]:
+    """Give the processes of a session; ``man 5 proc`` has the fields."""
+    for path in pathlib.Path('/proc').glob('[0-9]*/stat'):
+        try:
+            fields = path.read_text(errors='replace').rpartition(')')[2]
+        except OSError:
+            continue
+        state, _, _, session = fields.split()[:4]
+        if int(session) == leader and state != 'Z':
+            yield int(path.parent.name)

@@ -18,12 +18,11 @@ import os
 import pathlib
 import shutil
 import socket
-import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from tools.minicloud import CloudError, files
 from tools.minicloud.processes import Processes
@@ -91,6 +90,7 @@ class Services:
     def __init__(self, cloud: Settings, processes: Processes) -> None:
         self._cloud = cloud
         self._processes = processes
+        self._given_up = False
 
     def start_infrastructure(self) -> None:
         """Start database and queue, and wait for both."""
@@ -178,8 +178,14 @@ class Services:
                     self._prepare_placement,
                 )
             ]
-            for job in jobs:
-                job.result()
+            try:
+                for job in jobs:
+                    job.result()
+            except BaseException:
+                # The others neither go on nor are waited for.
+                self._given_up = True
+                self._processes.stop(self._processes.names())
+                raise
 
     def _prepare_keystone(self) -> None:
         manage = [
@@ -338,37 +344,22 @@ class Services:
 
         :raises CloudError: it failed; with the end of what it said.
         """
-        done = _run(command, environment or {})
-        name = ' '.join([pathlib.Path(command[0]).name, *command[3:5]])
-        with open(self._cloud.log / 'setup.log', 'a') as log:
-            log.write(f'{name}\n{done.stdout}')
-        if done.returncode:
-            last = '\n'.join(done.stdout.splitlines()[-6:])
-            raise CloudError(
-                f'{name} failed; the last of {self._cloud.log}/setup.log:\n'
-                f'{last}'
-            )
+        name = pathlib.Path(command[0]).name
+        if self._given_up:
+            raise CloudError(f'{name} is not run any more.')
+        self._processes.run(
+            name,
+            command,
+            {
+                'OS_NOVA_DISABLE_EVENTLET_PATCHING': 'true',
+                # They would hide what matters.
+                'PYTHONWARNINGS': 'ignore',
+                **(environment or {}),
+            },
+        )
 
 
 _TRANSPORT = '{scheme}://{username}:{password}@{hostname}:{port}/'
-
-
-def _run(
-    command: Sequence[str], environment: dict[str, str]
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603
-        command,
-        env={
-            **os.environ,
-            'OS_NOVA_DISABLE_EVENTLET_PATCHING': 'true',
-            **environment,
-        },
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
 
 
 def _as_root() -> list[str]:

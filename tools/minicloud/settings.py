@@ -13,10 +13,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
 import pathlib
+import random
 import secrets
 import shutil
 import socket
@@ -30,6 +32,9 @@ PORTS = (
     *('mariadb', 'amqp', 'erlang', 'epmd'),
     *('keystone', 'placement', 'glance', 'neutron', 'nova', 'metadata'),
 )
+#: Below the ports that Linux gives to clients: a service that starts again
+#: finds its own free.
+_CHOICE = range(20000, 32000)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,17 +151,18 @@ def load(folder: pathlib.Path) -> Settings | None:
     """Read what :func:`save` wrote; None if there is no cloud."""
     try:
         data: dict[str, Any] = json.loads((folder / 'cloud.json').read_text())
-    except FileNotFoundError:
+        return Settings(
+            folder=folder,
+            ports=data['ports'],
+            password=data['password'],
+            sockets=pathlib.Path(data['sockets']),
+            computes=tuple(Compute(**c) for c in data['computes']),
+            nova_conf=tuple(data['nova_conf']),
+            lab=data['lab'],
+        )
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        # What another version of this program has left is no cloud either.
         return None
-    return Settings(
-        folder=folder,
-        ports=data['ports'],
-        password=data['password'],
-        sockets=pathlib.Path(data['sockets']),
-        computes=tuple(Compute(**c) for c in data['computes']),
-        nova_conf=tuple(data['nova_conf']),
-        lab=data['lab'],
-    )
 
 
 def forget(made: Settings) -> None:
@@ -167,11 +173,11 @@ def forget(made: Settings) -> None:
 
 def _free_ports(count: int) -> list[int]:
     """Find ports of the loopback that nothing listens on."""
-    held = [socket.socket() for _ in range(count)]
-    try:
-        for found in held:
-            found.bind(('127.0.0.1', 0))
-        return [int(found.getsockname()[1]) for found in held]
-    finally:
-        for found in held:
-            found.close()
+    found: list[int] = []
+    for port in random.sample(_CHOICE, len(_CHOICE)):
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(('127.0.0.1', port))
+            found.append(port)
+        if len(found) == count:
+            return found
+    raise CloudError(f'Fewer than {count} ports of 127.0.0.1 are free.')

@@ -94,6 +94,36 @@ class ProcessesTest(base.TestCase):
             time.sleep(0.02)
         self.assertEqual(0, host.began(child))
 
+    def test_what_outlives_its_leader_ends(self) -> None:
+        """A process that was killed has left others of its session."""
+        self.patch('tools.minicloud.processes._PATIENCE', 0.5)
+        self.processes.start('killed', _STUBBORN)
+        out = self.log / 'killed.out'
+        end = time.monotonic() + 10
+        while not out.read_text() and time.monotonic() < end:
+            time.sleep(0.02)
+        pid, _ = json.loads((self.folder / 'killed.json').read_text())
+        os.kill(pid, signal.SIGKILL)
+        while self.processes.is_running('killed') and time.monotonic() < end:
+            time.sleep(0.02)
+        child = int(out.read_text())
+        self.assertNotEqual(0, host.began(child))
+        self.again().stop(['killed'])
+        self.assertEqual(0, host.began(child))
+
+    def test_run_to_the_end(self) -> None:
+        """A command that fails says why; none is remembered."""
+        self.processes.run('good', ['true'])
+        error = self.assertRaises(
+            CloudError,
+            self.processes.run,
+            'bad',
+            ['sh', '-c', 'echo no such table; exit 3'],
+        )
+        self.assertIn('bad ended with 3', str(error))
+        self.assertIn('no such table', str(error))
+        self.assertEqual([], self.processes.names())
+
     def test_another_process_with_the_number(self) -> None:
         """A number that somebody else has by now is never signalled."""
         self.folder.mkdir()
@@ -151,6 +181,33 @@ class SettingsTest(base.TestCase):
         error = self.assertRaises(CloudError, lambda: found.settings)
         self.assertIn('tools/cloud up', str(error))
         self.assertFalse(found.is_up)
+
+    def test_file_of_another_version(self) -> None:
+        """What cannot be read is no cloud, and can be taken down."""
+        made = self.create()
+        for text in ('{', '[]', '{"ports": {}}'):
+            (made.folder / 'cloud.json').write_text(text)
+            self.assertIsNone(settings.load(made.folder), text)
+
+    def test_ports_are_not_those_of_clients(self) -> None:
+        """No client's connection can take the port of a service."""
+        with open('/proc/sys/net/ipv4/ip_local_port_range') as file:
+            first = int(file.read().split()[0])
+        ports = self.create().ports.values()
+        self.assertLess(max(ports), first)
+
+    def test_no_file_is_elsewhere(self) -> None:
+        """No service keeps anything outside of the cloud's folder."""
+        made = self.create()
+        files.write(made)
+        for path in made.etc.glob('*.conf'):
+            for line in path.read_text().splitlines():
+                name, _, value = line.partition(' = ')
+                if name.endswith(('_dir', '_datadir', '_repository')):
+                    self.assertIn(str(made.folder), value, path)
+        keystone = (made.etc / 'keystone.conf').read_text()
+        # Its default is in /etc.
+        self.assertIn('[fernet_receipts]\nkey_repository = ', keystone)
 
     def test_only_the_owner_reads(self) -> None:
         """Passwords are for nobody else."""
