@@ -169,7 +169,11 @@ class Auditor:
             for status in audit.IN_PROGRESS
             for move in self._cloud.compute.migrations(status=status)
         )
-        moves = self._find_moves(unknown) if unknown else {}
+        moves = (
+            audit.find_moves(self._cloud.compute.migrations(), unknown)
+            if unknown
+            else {}
+        )
         nodes = self._cloud.compute.compute_nodes()
         return _Facts(
             nodes={node.uuid: node for node in nodes},
@@ -178,16 +182,6 @@ class Auditor:
             census=census,
             moves=moves,
         )
-
-    def _find_moves(self, uuids: Collection[str]) -> dict[str, Migration]:
-        """Look for moves; a cell-crossing one has two records."""
-        found: dict[str, Migration] = {}
-        for move in self._cloud.compute.migrations():
-            if move.uuid in uuids and not (
-                move.uuid in found and audit.has_ended(move)
-            ):
-                found[move.uuid] = move
-        return found
 
     def _roots(self, hosts: Sequence[CloudHost]) -> list[audit.Finding]:
         """Find vGPUs on compute nodes that have no GPU's provider."""
@@ -242,7 +236,6 @@ class Auditor:
         return {
             server.uuid: server
             for server in self._cloud.compute.servers(node.host)
-            if server.node == node.name
         }
 
     def _records(

@@ -109,7 +109,11 @@ class HealthyTest(audit_base.AuditTestCase):
         self.placement.release(server)
         self.placement.allocate(on('gpu02', self.there[0]), server)
         self.placement.allocate(on('gpu01', self.here[0]), move)
-        self.found()
+        with self.nova.counting() as seen:
+            self.found()
+        asked = [r.path for r in seen if '/os-migrations' in r.path]
+        # Only moves in progress are read: there may be very many.
+        self.assertEqual([], [path for path in asked if 'status=' not in path])
 
     def test_resize_on_one_host(self) -> None:
         """Both hold something of the same host."""
@@ -191,6 +195,34 @@ class HealthyTest(audit_base.AuditTestCase):
             'GET', f'/resource_providers/{uuid}/allocations', delete
         )
         self.found()
+
+    def test_host_that_goes_between_two_looks(self) -> None:
+        """What was found on it is nobody's any more."""
+        leaked = self.placement.allocate(on('gpu02', self.there[0]))
+
+        def remove(_: float) -> None:
+            self.placement.release(leaked)
+            self.nova.call('delete_compute_node', node='gpu02')
+            for name in (*self.there, 'gpu02'):
+                self.placement.delete_provider(name)
+
+        waiting = mock.Mock()
+        waiting.sleep.side_effect = remove
+        self.patch('nova_vgpu_ext.osc.auditor.time', waiting)
+        self.found()
+        self.assertIsNone(self.placement.find('gpu02'))
+
+    def test_odd_provider_that_goes_between_two_reads(self) -> None:
+        """Its inventory is asked for, and there is none."""
+        self.placement.set_inventories(self.here[1], {'VGPU': 8})
+        uuid = self.uuid_of(self.here[1])
+        self.placement.before(
+            'GET',
+            f'/resource_providers/{uuid}/inventories',
+            lambda: self.placement.delete_provider(self.here[1]),
+        )
+        self.found()
+        self.assertIsNone(self.placement.find(self.here[1]))
 
     def test_cloud_without_our_traits(self) -> None:
         """Where only Nova reports, nothing is missed."""
@@ -474,7 +506,12 @@ class OutputTest(audit_base.AuditTestCase):
         self.placement.fault_login_page(path='/resource_providers', times=9)
         self.check_error('text/html')
         self.placement.clear_faults()
-        for path in ('/v2.1/servers', '/v2.1/os-migrations'):
+        # Compute nodes cannot be read where a cell does not answer.
+        for path in (
+            '/v2.1/servers',
+            '/v2.1/os-migrations',
+            '/v2.1/os-hypervisors',
+        ):
             self.nova.fault(status=500, body='{}', path=path)
             self.check_error('500')
 

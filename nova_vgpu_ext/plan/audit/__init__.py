@@ -34,7 +34,7 @@ from nova_vgpu_ext.plan.audit.repairs import (
     Repair,
     SetTraits,
 )
-from nova_vgpu_ext.plan.audit.states import IN_PROGRESS, has_ended
+from nova_vgpu_ext.plan.audit.states import IN_PROGRESS, find_moves
 from nova_vgpu_ext.plan.audit.totals import odd
 from nova_vgpu_ext.plan.audit.view import HostView, Suspect
 
@@ -52,7 +52,7 @@ __all__ = [
     'SetTraits',
     'Suspect',
     'check',
-    'has_ended',
+    'find_moves',
     'odd',
     'root_vgpu',
     'suspects',

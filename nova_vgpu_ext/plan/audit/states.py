@@ -18,6 +18,8 @@ those of moves (Nova 34).
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
+
 from nova_vgpu_ext.models import Migration, Server
 
 #: The server is on its host, and so is its allocation.
@@ -83,6 +85,20 @@ def is_on_no_host(server: Server) -> bool:
 def has_ended(move: Migration) -> bool:
     """Tell whether a move is over."""
     return move.status in _ENDED
+
+
+def find_moves(
+    moves: Iterable[Migration], uuids: Collection[str]
+) -> dict[str, Migration]:
+    """Find moves by UUID among all.
+
+    A resize to another cell has a record in each; it has ended if both have.
+    """
+    found: dict[str, Migration] = {}
+    for move in moves:
+        if move.uuid in uuids and not (move.uuid in found and has_ended(move)):
+            found[move.uuid] = move
+    return found
 
 
 def waits_for_source(move: Migration, host: str) -> bool:

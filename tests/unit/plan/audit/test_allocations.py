@@ -192,6 +192,20 @@ class AllocationsTest(base.TestCase):
             clouds.server('a-consumer', clouds.THERE, 'ERROR'),
         )
 
+    def test_moves_among_all(self) -> None:
+        """One to another cell has two records, and has ended if both have."""
+        ended = clouds.move('m', 'a-server', 'confirmed')
+        runs = clouds.move('m', 'a-server', 'finished')
+        other = clouds.move('n', 'a-server', 'finished')
+        for moves, expected in (
+            ((ended, other), ended),
+            ((runs, ended), runs),
+            ((ended, runs), runs),
+        ):
+            self.assertEqual(
+                {'m': expected}, audit.find_moves(moves, {'m', 'x'})
+            )
+
     def test_move_in_progress(self) -> None:
         """Also one that waits to be confirmed."""
         there = clouds.server('a-server', clouds.THERE, 'VERIFY_RESIZE')
