@@ -19,6 +19,16 @@ from tools.minicloud.settings import Compute, Settings
 
 #: The user that the services use, with the roles admin and service.
 USER = 'service'
+_PLUGINS = 'nova_vgpu_ext.nova_plugins'
+#: Nova's defaults.
+_FILTERS = (
+    *('ComputeFilter', 'ComputeCapabilitiesFilter', 'ImagePropertiesFilter'),
+    *('ServerGroupAntiAffinityFilter', 'ServerGroupAffinityFilter'),
+)
+_WEIGHERS = (
+    f'{_PLUGINS}.weights.VgpuPolicyWeigher',
+    f'{_PLUGINS}.weights.GpuHostWeigher',
+)
 #: In MariaDB.
 DATABASES = (
     *('keystone', 'placement', 'glance'),
@@ -32,7 +42,7 @@ def write(cloud: Settings) -> None:
         'keystone.conf': _keystone(cloud),
         'placement.conf': _placement(cloud),
         'glance-api.conf': _glance(cloud),
-        'nova.conf': _nova(cloud, 'controller') + _databases(cloud),
+        'nova.conf': _nova(cloud, 'controller') + _controller(cloud),
         'rabbitmq.conf': _rabbitmq(cloud),
         'rabbitmq-plugins': '[].\n',
         'mariadb.sql': _sql(cloud),
@@ -225,8 +235,19 @@ auth_section = neutron
 """.replace('$my_program', 'nova')
 
 
-def _databases(cloud: Settings) -> str:
+def _controller(cloud: Settings) -> str:
+    """Write what API, scheduler and conductor have beside the computes."""
+    weighers = ','.join(('nova.scheduler.weights.all_weighers', *_WEIGHERS))
     return f"""\
+[filter_scheduler]
+available_filters = nova.scheduler.filters.all_filters
+available_filters = {_PLUGINS}.filters.VgpuPolicyFilter
+enabled_filters = {','.join((*_FILTERS, 'VgpuPolicyFilter'))}
+weight_classes = {weighers}
+[quota]
+instances = -1
+cores = -1
+ram = -1
 [api_database]
 connection = {database_url(cloud, 'nova_api')}
 [database]
