@@ -18,8 +18,8 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+from keystoneauth1 import adapter, loading
 from keystoneauth1 import exceptions as ksa_exc
-from keystoneauth1 import loading
 from openstack import connection
 from openstack import exceptions as sdk_exc
 from oslo_config import cfg
@@ -42,7 +42,7 @@ class Access:
 
     #: keystoneauth's session.
     session: Any
-    #: Authenticates, looks for Placement and gives openstacksdk's adapter.
+    #: Gives the adapter; it may authenticate and look for Placement before.
     connect: Callable[[], Any]
     #: Where it was configured, as a remedy names it.
     source: str
@@ -63,14 +63,21 @@ def from_conf(conf: cfg.ConfigOpts) -> Access:
 def from_cloud(cloud: connection.Connection) -> Access:
     """Take the access of openstacksdk's connection.
 
+    Its own adapter would first look for versions, and take a Placement that
+    does not answer for one that has none.
+
     :param cloud: as the ``openstack`` command has it.
     """
+    config, service = cloud.config, 'placement'
 
-    def connect() -> Any:
-        try:
-            return cloud.placement
-        except (ksa_exc.ClientException, sdk_exc.SDKException) as exc:
-            raise errors.translate(exc, 'Placement', _CLOUD) from exc
+    def connect() -> adapter.Adapter:
+        return adapter.Adapter(
+            cloud.session,
+            service_type=service,
+            region_name=config.get_region_name(service),
+            interface=config.get_interface(service),
+            endpoint_override=config.get_endpoint(service),
+        )
 
     return Access(cloud.session, connect, _CLOUD)
 

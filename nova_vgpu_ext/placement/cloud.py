@@ -48,13 +48,10 @@ class CloudReader:
         self._readers = readers
         self._slots = threading.BoundedSemaphore(readers)
 
-    def trees(
-        self, host: str | None = None, required: str | None = None
-    ) -> list[list[ReportedProvider]]:
+    def trees(self, host: str | None = None) -> list[list[ReportedProvider]]:
         """List the trees that have GPUs; one request, two for one host.
 
         :param host: the name of the only compute node to look at.
-        :param required: a trait that one provider of a tree must have.
         :returns: for each compute node its own provider, and those of its
             children that have the name of a GPU.
         :raises NodeNotFound: Placement does not know the host.
@@ -79,9 +76,6 @@ class CloudReader:
             ]
             if root.parent_uuid is None and children:
                 trees.append([root, *sorted(children, key=_name)])
-        if required is not None:
-            having = {p.uuid for p in self._client.providers(required)}
-            trees = [t for t in trees if any(p.uuid in having for p in t)]
         return sorted(trees, key=lambda tree: tree[0].name)
 
     def hosts(
