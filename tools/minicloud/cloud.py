@@ -95,11 +95,19 @@ class Cloud:
         with open(path, 'w') as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if not os.path.samestat(os.fstat(lock.fileno()), path.stat()):
+                    raise BlockingIOError
             except OSError as error:
                 raise CloudError(
                     'Another command changes this cloud; wait for it.'
                 ) from error
-            yield
+            try:
+                yield
+            finally:
+                if not self.folder.exists():
+                    path.unlink()
+                    with contextlib.suppress(OSError):
+                        self.folder.parent.rmdir()
 
     def up(
         self,

@@ -287,6 +287,19 @@ class CommandLineTest(base.TestCase):
         code, _, err = self.run_main('run', 'true')
         self.assertEqual((1, True), (code, 'tools/cloud up' in err))
 
+    def test_one_at_a_time(self) -> None:
+        """A second command is refused; the lock goes with the cloud."""
+        folder = self.temp_dir() / 'clouds' / 'one'
+        found = cloud.Cloud(folder)
+        with found.locked():
+            busy = cloud.Cloud(folder).locked()
+            error = self.assertRaises(CloudError, busy.__enter__)
+            self.assertIn('Another command', str(error))
+        self.assertFalse(folder.parent.exists())
+        with found.locked():
+            folder.mkdir()
+        self.assertEqual(2, len(list(folder.parent.iterdir())))
+
     def test_bad_words(self) -> None:
         """Names and files are checked before anything starts."""
         for arguments in (
