@@ -26,6 +26,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
+import unittest
 
 from tests.functional.fixtures.placement import PlacementServer
 
@@ -144,6 +145,14 @@ def main() -> None:
     with PlacementServer() as server:
         for name, text in Outputs(server).make().items():
             (FOLDER / f'{name}.txt').write_text(text)
+    # Those of the cloud are made where their test makes them.
+    from tests.functional import test_doc_cloud_outputs
+
+    result = unittest.TextTestRunner().run(
+        test_doc_cloud_outputs.CloudOutputsTest('write')
+    )
+    if not result.wasSuccessful():
+        sys.exit(1)
 
 
 if __name__ == '__main__':
