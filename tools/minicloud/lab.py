@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import pathlib
+import shutil
 import tempfile
 
 from tools.labvm import LabError, images, machine
@@ -83,9 +84,10 @@ class LabCompute:
         )
 
     def stop(self) -> None:
-        """End the guest and forget its disk."""
+        """End the guest and forget all of it."""
         with contextlib.suppress(LabError):
             self.machine.stop()
+            shutil.rmtree(self.machine.folder, ignore_errors=True)
 
     def check(self) -> None:
         """Say so if nova-compute has ended.
