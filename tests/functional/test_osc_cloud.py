@@ -114,3 +114,19 @@ class CloudTest(osc_base.OscTestCase):
         before = (list(root.handlers), root.level)
         self.run_osc('compute', 'service', 'list', '--debug')
         self.assertEqual(before, (list(root.handlers), root.level))
+
+
+class HelpTest(osc_base.OscTestCase):
+    """Help texts, for those who have not got credentials either."""
+
+    def test_paragraphs_and_examples(self) -> None:
+        for command in ('gpu list', 'type list', 'server list', 'usage show'):
+            outcome = self.run_osc('help', 'vgpu', *command.split())
+            self.assertEqual((0, ''), (outcome.code, outcome.err))
+            lines = outcome.out.splitlines()
+            example = f'  openstack vgpu {command}'
+            self.assertTrue(
+                any(line.startswith(example) for line in lines), outcome.out
+            )
+            begin = lines.index('options:')
+            self.assertIn('', lines[begin - 12 : begin - 1])

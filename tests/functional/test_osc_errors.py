@@ -218,17 +218,20 @@ class TerminalTest(osc_base.OscTestCase):
         self.addCleanup(process.kill)
         return process
 
-    def on_terminal(self, *arguments: str) -> str:
+    def on_terminal(
+        self, *arguments: str, interrupt: bytes | None = None, code: int = 0
+    ) -> str:
         """Run ``openstack`` with standard error on a terminal.
 
+        :param interrupt: send SIGINT when it has written this.
+        :param code: with which it shall end.
         :returns: what it wrote there.
         """
         master, slave = pty.openpty()
         self.addCleanup(os.close, master)
-        with open(os.devnull, 'wb') as nowhere:
-            process = self.start(
-                *arguments, stdout=nowhere.fileno(), stderr=slave
-            )
+        process = self.start(
+            *arguments, stdout=subprocess.DEVNULL, stderr=slave
+        )
         os.close(slave)
         seen = b''
         limit = time.monotonic() + TIMEOUT
@@ -238,7 +241,10 @@ class TerminalTest(osc_base.OscTestCase):
                     seen += os.read(master, 65536)
                 except OSError:
                     break  # The other end is closed.
-        self.assertEqual(0, process.wait(TIMEOUT), seen)
+            if interrupt is not None and interrupt in seen:
+                process.send_signal(signal.SIGINT)
+                interrupt = None
+        self.assertEqual(code, process.wait(TIMEOUT), seen)
         return seen.decode()
 
     def test_bar(self) -> None:
@@ -255,6 +261,15 @@ class TerminalTest(osc_base.OscTestCase):
     def test_no_bar_if_told_to_be_quiet(self) -> None:
         self.placement.fault_slow(1.3, path='/allocation_candidates', times=3)
         self.assertEqual('', self.on_terminal('-q', *GPUS))
+
+    def test_interrupt_with_bar(self) -> None:
+        """It leaves the terminal as it was."""
+        self.placement.fault_slow(60, path='/allocation_candidates', times=9)
+        seen = self.on_terminal(*GPUS, interrupt=b'hosts', code=130)
+        self.assertNotIn('Traceback', seen)
+        self.assertEqual(
+            seen.count('\x1b[?25l'), seen.count('\x1b[?25h'), repr(seen)
+        )
 
     def test_interrupt(self) -> None:
         """It ends at once, though Placement answers in a minute."""

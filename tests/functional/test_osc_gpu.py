@@ -122,6 +122,7 @@ class GpuListTest(osc_base.OscTestCase):
             (line,) = outcome.errors
             self.assertIn(f'no provider for the node {wrong!r}', line)
             self.assertIn('openstack hypervisor list', line)
+            self.assertNotIn('--node', line)
 
     def test_type(self) -> None:
         self.gpu_host('gpu01', gpus=1)

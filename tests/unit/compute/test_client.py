@@ -234,6 +234,14 @@ class ListTest(base.TestCase):
             self.assertIn(hint, str(error))
             self.assertNotIn('\n', str(error))
 
+    def test_page_that_leaves_something_out(self) -> None:
+        """Of moves Nova can; then a short page is not the last."""
+        lists = [[MIGRATION, MIGRATION], [MIGRATION], [MIGRATION], []]
+        nova = _Nova(
+            *((200, json.dumps({'migrations': p}).encode()) for p in lists)
+        )
+        self.assertEqual(4, len(list(client_of(nova).migrations())))
+
     def test_servers_of_a_host(self) -> None:
         """A page that is shorter than another one was is the last."""
         other = {**SERVER, 'id': UUID.replace('1', '2')}

@@ -92,7 +92,8 @@ class EachTest(base.TestCase):
         self.assertRaises(LookupError, next, results)
         go_on.set()
         self._wait_for_readers()
-        self.assertLess(len(called), 6)
+        # Two can have been under way; the fifth was only waiting.
+        self.assertNotIn(4, called)
 
     def test_error_of_the_items(self) -> None:
         def items() -> Iterator[int]:

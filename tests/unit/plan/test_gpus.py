@@ -109,6 +109,8 @@ class RecogniseTest(base.TestCase):
             f'x{HOST}_pci_0000_1a_00_0',
             f'{HOST.upper()}_pci_0000_1a_00_0',
             f'{HOST}pci_0000_1a_00_0',
+            f'x{HOST}pci_0000_1a_00_0',
+            f'{HOST}-pci_0000_1a_00_0',
         ):
             self.assertIsNone(recognise(name), name)
 
