@@ -94,6 +94,22 @@ class ComputeClient:
         except _Missing:
             return None
 
+    def running(self, flavor_id: str) -> Iterator[str]:
+        """Give the UUIDs of the running servers of a flavor, page by page."""
+        search = {
+            'all_tenants': True,
+            'flavor': flavor_id,
+            'status': 'ACTIVE',
+        }
+
+        def page(marker: str | None) -> list[Any]:
+            found: list[Any] = self._nova.servers.list(
+                detailed=False, search_opts=search, marker=marker, limit=_PAGE
+            )
+            return found
+
+        return self._pages(page, '/servers', _uuid)
+
     def migrations(
         self, server: str | None = None, status: str | None = None
     ) -> Iterator[Migration]:
@@ -248,6 +264,10 @@ def _errors(url: str) -> Iterator[None]:
             f'check region and interface in {_SOURCE}: another service, or a '
             'proxy, answers there',
         ) from exc
+
+
+def _uuid(found: Any) -> str:
+    return str(found.id)
 
 
 def _server(found: Any) -> Server:

@@ -19,8 +19,6 @@ host finds it again.
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 import functools
 import heapq
 import time
@@ -29,22 +27,17 @@ from collections.abc import (
     Collection,
     Iterable,
     Iterator,
-    Mapping,
     Sequence,
 )
 from typing import Any, TypeAlias
 
 from nova_vgpu_ext import exception
-from nova_vgpu_ext.models import (
-    CloudHost,
-    ComputeNode,
-    InventoryRecord,
-    Migration,
-    Server,
-)
+from nova_vgpu_ext.models import CloudHost
+from nova_vgpu_ext.osc import look
 from nova_vgpu_ext.osc.cloud import Cloud
 from nova_vgpu_ext.placement import parallel
 from nova_vgpu_ext.plan import audit, gpus
+from nova_vgpu_ext.plan.flavors import request
 
 #: Seconds between the looks: longer than Nova takes from the end of a move
 #: to the end of its allocation.
@@ -53,21 +46,11 @@ SETTLE = 5.0
 #: How many hosts are looked at at once.
 _READERS = 8
 
-
-@dataclasses.dataclass(frozen=True)
-class _Facts:
-    """What is read once for a look at many hosts."""
-
-    nodes: Mapping[str, ComputeNode]
-    by_name: Mapping[str, str]
-    moving: frozenset[str]
-    census: audit.Census
-    #: Moves whose UUIDs had to be looked for among all.
-    moves: Mapping[str, Migration]
-
-
 #: Passes items on, given how many there will be.
 Track: TypeAlias = Callable[[Iterable[Any], int], Iterator[Any]]
+
+#: A host's name, and what was found on it.
+_Found: TypeAlias = tuple[str, list[audit.Finding]]
 
 
 class Auditor:
@@ -82,7 +65,8 @@ class Auditor:
         self._cloud = cloud
         self._host = host
         self._track = track
-        self._facts: _Facts | None = None
+        self._looker = look.Looker(cloud)
+        self._facts: look.Facts | None = None
 
     def findings(self) -> Iterator[audit.Finding]:
         """Find what is wrong, by host, in a stable order.
@@ -92,14 +76,8 @@ class Auditor:
         trees = self._cloud.gpus.trees(self._host)
         hosts = list(self._track(self._cloud.gpus.hosts(trees), len(trees)))
         facts = self._read_facts(audit.take(hosts))
-        looks = parallel.each(
-            functools.partial(self._look, facts), hosts, _READERS
-        )
-        doubtful: list[tuple[str, list[audit.Finding]]] = []
-        tracked = self._track(zip(hosts, looks, strict=True), len(hosts))
-        for host, found in tracked:
-            if found:
-                doubtful.append((host.name, found))
+        doubtful = self._doubtful(facts, hosts)
+        doubtful += self._doubtful(facts, self._without_gpus(facts, hosts))
         roots = self._roots(hosts)
         if not doubtful and not roots:
             return
@@ -112,51 +90,56 @@ class Auditor:
         }
         self._facts = self._read_facts(facts.census, unknown)
         yield from heapq.merge(
-            self._confirmed(doubtful),
+            self._confirmed(self._facts, sorted(doubtful, key=_name)),
             [f for f in self._roots(hosts) if f in roots],
             key=lambda finding: finding.key,
         )
 
     def again(self, finding: audit.Finding) -> audit.Finding | None:
-        """Look again at the object of a finding.
+        """Look again at the object of a finding of this audit.
 
         :returns: what is wrong with it now; None: nothing any more.
         """
-        return next(
-            (
-                found
-                for found in self._look_again(finding.host)
-                if _place(found) == _place(finding)
-            ),
-            None,
+        assert self._facts is not None  # noqa: S101
+        found = self._look_again(self._facts, finding.host)
+        same = (f for f in found if _place(f) == _place(finding))
+        return next(same, None)
+
+    def _doubtful(
+        self, facts: look.Facts, hosts: Sequence[CloudHost]
+    ) -> list[_Found]:
+        """Look at hosts for the first time."""
+        looks = parallel.each(
+            functools.partial(self._looker.look, facts), hosts, _READERS
         )
+        tracked = self._track(zip(hosts, looks, strict=True), len(hosts))
+        return [(host.name, found) for host, found in tracked if found]
 
     def _confirmed(
-        self, doubtful: Sequence[tuple[str, list[audit.Finding]]]
+        self, facts: look.Facts, doubtful: Sequence[_Found]
     ) -> Iterator[audit.Finding]:
+        """Look a second time."""
         looks = parallel.each(
-            self._look_again, [name for name, _ in doubtful], _READERS
+            functools.partial(self._look_again, facts),
+            [name for name, _ in doubtful],
+            _READERS,
         )
         for (_, before), now in zip(doubtful, looks, strict=True):
             places = {_place(finding) for finding in before}
             yield from (f for f in now if _place(f) in places)
 
-    def _look_again(self, name: str) -> list[audit.Finding]:
+    def _look_again(self, facts: look.Facts, name: str) -> list[audit.Finding]:
         """Read a host afresh; nothing is wrong with one that is gone."""
-        assert self._facts is not None  # noqa: S101
         try:
             trees = self._cloud.gpus.trees(name)
         except exception.NodeNotFound:
             return []
-        return [
-            finding
-            for host in self._cloud.gpus.hosts(trees)
-            for finding in self._look(self._facts, host)
-        ]
+        hosts = list(self._cloud.gpus.hosts(trees)) or _bare(facts, [name])
+        return [f for host in hosts for f in self._looker.look(facts, host)]
 
     def _read_facts(
         self, census: audit.Census, unknown: Collection[str] = ()
-    ) -> _Facts:
+    ) -> look.Facts:
         """Read what concerns all hosts.
 
         Nova leaves the moves of a cell that does not answer out, but fails
@@ -164,24 +147,47 @@ class Auditor:
 
         :param unknown: UUIDs to look for among all moves.
         """
+        compute = self._cloud.compute
         moving = frozenset(
             move.uuid
             for status in audit.IN_PROGRESS
-            for move in self._cloud.compute.migrations(status=status)
+            for move in compute.migrations(status=status)
         )
-        moves = (
-            audit.find_moves(self._cloud.compute.migrations(), unknown)
-            if unknown
-            else {}
-        )
-        nodes = self._cloud.compute.compute_nodes()
-        return _Facts(
+        every = compute.migrations() if unknown else ()
+        moves = audit.find_moves(every, unknown)
+        nodes = compute.compute_nodes()
+        return look.Facts(
             nodes={node.uuid: node for node in nodes},
             by_name={node.name: node.uuid for node in nodes},
             moving=moving,
-            census=census,
             moves=moves,
+            census=census,
         )
+
+    def _without_gpus(
+        self, facts: look.Facts, hosts: Sequence[CloudHost]
+    ) -> list[CloudHost]:
+        """Find hosts that have no GPU, but servers that ask for one.
+
+        Of hosts that were looked at all servers are known; of the others
+        Nova only tells the running servers of each flavor.
+        """
+        if self._host is not None:
+            return [] if hosts else _bare(facts, [self._host])
+        compute = self._cloud.compute
+        names = set()
+        for flavor in compute.flavors():
+            if not request.vgpu_groups(
+                flavor.extra_specs, facts.census.classes
+            ):
+                continue
+            for uuid in compute.running(flavor.id):
+                if uuid in self._looker.servers:
+                    continue
+                server = compute.server(uuid)
+                if server is not None and server.node is not None:
+                    names.add(server.node)
+        return _bare(facts, names - {host.name for host in hosts})
 
     def _roots(self, hosts: Sequence[CloudHost]) -> list[audit.Finding]:
         """Find vGPUs on compute nodes that have no GPU's provider."""
@@ -191,79 +197,27 @@ class Auditor:
         others = set(client.providers_with_free(gpus.VGPU)) - known
         if not others:
             return []
-        return sorted(
-            (
-                audit.root_vgpu(provider.name, provider.uuid)
-                for provider in client.providers()
-                if provider.uuid in others
-                and provider.parent_uuid is None
-                and self._host in (None, provider.name)
-            ),
-            key=lambda finding: finding.key,
-        )
+        found = [
+            audit.root_vgpu(provider.name, provider.uuid)
+            for provider in client.providers()
+            if provider.uuid in others
+            and provider.parent_uuid is None
+            and self._host in (None, provider.name)
+        ]
+        return sorted(found, key=lambda finding: finding.key)
 
-    def _look(self, facts: _Facts, host: CloudHost) -> list[audit.Finding]:
-        """Read who uses a host's GPUs, and judge."""
-        view = audit.HostView(
-            host=host,
-            in_nova=host.uuid in facts.nodes,
-            nodes=facts.by_name,
-            held=self._held(host),
-            servers=self._servers(facts.nodes.get(host.uuid)),
-            moving=facts.moving,
-            records=self._records(facts, host),
-        )
-        suspects = {
-            uuid: self._suspect(facts, view, uuid)
-            for uuid in audit.suspects(view, facts.census)
-        }
-        view = dataclasses.replace(view, suspects=suspects)
-        return audit.check(view, facts.census)
 
-    def _held(self, host: CloudHost) -> dict[str, dict[str, dict[str, int]]]:
-        held = {}
-        for gpu in host.gpus:
-            if any(has.used for has in gpu.capacities.values()):
-                with contextlib.suppress(exception.ProviderGone):
-                    held[gpu.uuid] = self._cloud.placement.allocations(
-                        gpu.uuid
-                    )
-        return held
+def _bare(facts: look.Facts, names: Iterable[str]) -> list[CloudHost]:
+    """Make hosts without a GPU of compute nodes that Nova has."""
+    return [
+        CloudHost(uuid=facts.by_name[name], name=name, gpus=())
+        for name in sorted(names)
+        if name in facts.by_name
+    ]
 
-    def _servers(self, node: ComputeNode | None) -> dict[str, Server]:
-        if node is None:
-            return {}
-        return {
-            server.uuid: server
-            for server in self._cloud.compute.servers(node.host)
-        }
 
-    def _records(
-        self, facts: _Facts, host: CloudHost
-    ) -> dict[str, dict[str, InventoryRecord]]:
-        records = {}
-        for gpu, _ in audit.odd(host, facts.census):
-            with contextlib.suppress(exception.ProviderGone):
-                records[gpu.uuid] = self._cloud.placement.inventories(gpu.uuid)
-        return records
-
-    def _suspect(
-        self, facts: _Facts, view: audit.HostView, uuid: str
-    ) -> audit.Suspect:
-        """Look at one consumer, in Placement first."""
-        placement, compute = self._cloud.placement, self._cloud.compute
-        consumer = placement.consumer(uuid)
-        if consumer is None or uuid in view.servers:
-            return audit.Suspect(consumer)
-        move = facts.moves.get(uuid)
-        server = compute.server(move.server_uuid if move else uuid)
-        if server is None:
-            return audit.Suspect(consumer, move=move)
-        if move is not None:
-            own = placement.consumer(server.uuid)
-            return audit.Suspect(consumer, server, move, own=own)
-        moves = tuple(compute.migrations(server=uuid))
-        return audit.Suspect(consumer, server, moves=moves)
+def _name(found: _Found) -> str:
+    return found[0]
 
 
 def _place(finding: audit.Finding) -> tuple[str, str]:

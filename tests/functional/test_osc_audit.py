@@ -310,6 +310,19 @@ class FaultsTest(audit_base.AuditTestCase):
         )
         self.assertIn(f'server migrate {rows[0]["object"]}', rows[0]['remedy'])
 
+    def test_missing_vgpu_without_gpus(self) -> None:
+        """On a host that has none, also if it is asked for by name."""
+        self.host('plain01', 'service-3')
+        server = self.server('s', 'vgpu_1', 'plain01')
+        self.server('other', 'plain', 'plain01')
+        self.server('offloaded', 'vgpu_1', vm_state='shelved_offloaded')
+        expected = [('missing-vgpu', 'plain01', server)]
+        self.found(*expected)
+        rows = self.audit('--host', 'plain01')
+        self.assertEqual(
+            expected, [(r['check'], r['host'], r['object']) for r in rows]
+        )
+
     def test_unasked_vgpu(self) -> None:
         """More than the flavor asks for."""
         server = self.server('s', 'plain', 'gpu01', {self.here[0]: VGPU_1})
