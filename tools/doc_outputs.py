@@ -98,6 +98,7 @@ class Outputs:
         self.show('mdev-list', '# nova-vgpu mdev list')
         self.host('l40s-vendor-vfio', _PCI)
         self.show('config-pci', '# nova-vgpu config pci')
+        self.texts['extra-specs'] = extra_specs()
         return self.texts
 
     def host(self, sysfs: str, conf: str) -> None:
@@ -128,6 +129,17 @@ class Outputs:
             check=False,
         )
         return done.stdout.replace(f'{self._folder}/', '')
+
+
+def extra_specs() -> str:
+    """Describe the extra specs that the validators know, as a list."""
+    from nova_vgpu_ext.nova_plugins import validators
+
+    return '\n'.join(
+        f'``{found.name}`` = ``{"``, ``".join(found.value["enum"])}``\n'
+        f'  {found.description}'
+        for found in validators.register()
+    )
 
 
 def normalise(text: str) -> str:
