@@ -41,7 +41,8 @@ _PCI_CARD = re.compile(
     r'[0-9A-F]{4,8}:[0-9A-F]{2}:[0-9A-F]{2}\.[0-7]', re.ASCII
 )
 
-_TYPE_TRAIT = re.compile(r'CUSTOM_NVIDIA_([0-9]+)', re.ASCII)
+#: Types of NVIDIA's drivers, and of the kernel's sample driver mtty.
+_TYPE_TRAIT = re.compile(r'CUSTOM_(NVIDIA|MTTY)_([0-9]+)', re.ASCII)
 _SERIES_TRAIT = re.compile(r'CUSTOM_VGPU_SERIES_([A-Z]+)', re.ASCII)
 _MEMORY_TRAIT = re.compile(r'CUSTOM_VGPU_FB_([0-9]+)M', re.ASCII)
 #: A product in a name: ``V100DX_1Q``, ``RTX6000_ADA_12Q``, ``A100_1_5CME``.
@@ -173,7 +174,7 @@ def product_of(name: str) -> str | None:
 def type_ids(names: Collection[str]) -> list[str]:
     """Give the type of each type trait among some traits, in order."""
     found = (_TYPE_TRAIT.fullmatch(name) for name in sorted(names))
-    return [f'nvidia-{match[1]}' for match in found if match]
+    return [f'{match[1].lower()}-{match[2]}' for match in found if match]
 
 
 def is_type_trait(name: str) -> bool:

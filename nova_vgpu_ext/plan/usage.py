@@ -114,10 +114,11 @@ def by_project(held: Iterable[Holding]) -> list[ProjectUse]:
 def _order(item: tuple[Kind, Room]) -> tuple[object, ...]:
     """Order types by number, and before GPUs that do not tell theirs."""
     kind = item[0]
-    number = (kind.type.id or '').removeprefix('nvidia-')
+    driver, _, number = (kind.type.id or '').partition('-')
     return (
         kind.type.id is None,
-        int(number) if number.isdecimal() else 0,
+        driver,
+        int(number or 0),
         kind.type.product or '',
         kind.resource_class or '',
         kind.type.frame_buffer_mib or 0,

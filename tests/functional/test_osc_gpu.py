@@ -15,11 +15,14 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 
 import yaml
 
 from nova_vgpu_ext.plan import traits
-from tests.functional import osc_base
+from nova_vgpu_ext.sim import builder, profile
+from tests.functional import base, osc_base
+from tests.functional.test_cli import PROFILES
 
 
 class GpuListTest(osc_base.OscTestCase):
@@ -299,3 +302,61 @@ class TypeListTest(osc_base.OscTestCase):
             'used': used,
             'free': total - used,
         }
+
+
+class ReportedTest(osc_base.OscTestCase):
+    """What ``nova-vgpu report`` writes is what the cloud's side reads."""
+
+    def test_hosts(self) -> None:
+        for name, count in (
+            ('v100x8-busy', 8),
+            ('a40-sriov', 32),
+            ('mtty', 1),
+        ):
+            self.host(name)
+            folder = str(self.temp_dir() / name)
+            builder.build(profile.load(name), folder)
+            conf = self.write_conf(
+                f'[devices]\n{PROFILES[name]}\n{self.placement.config_text()}'
+            )
+            arguments = (
+                f'--config-file={conf}',
+                f'--sysfs-root={folder}',
+                f'--node={name}',
+            )
+            outcome = base.run_cli(*arguments, 'report')
+            self.assertEqual(0, outcome.code, outcome.err)
+            outcome = base.run_cli(
+                *arguments, 'inventory', 'list', '-f', 'json'
+            )
+            expected = {
+                (
+                    self.placement.provider(row['provider']).uuid,
+                    row['total'],
+                    tuple(row['traits']),
+                )
+                for row in json.loads(outcome.out)
+            }
+            found = self.osc_json('vgpu', 'gpu', 'list', '--host', name)
+            self.assertEqual(count, len(found))
+            self.assertEqual(
+                expected,
+                {
+                    (row['provider'], row['total'], tuple(row['traits']))
+                    for row in found
+                },
+            )
+            self.assertNotIn(None, {row['type'] for row in found})
+        found = self.osc_json('vgpu', 'type', 'list')
+        self.assertEqual(
+            [
+                ('mtty-2', None, 1, 12),
+                ('nvidia-194', 'V100DX-1Q', 7, 224),
+                ('nvidia-197', 'V100DX-8Q', 1, 4),
+                ('nvidia-562', 'A40-4Q', 32, 32),
+            ],
+            [
+                (row['type'], row['product'], row['gpus'], row['total'])
+                for row in found
+            ],
+        )

@@ -266,9 +266,14 @@ class OfferedTest(base.TestCase):
             self.assertFalse(gpus.answers_to(found, name), name)
 
     def test_type_traits(self) -> None:
-        names = ['CUSTOM_NVIDIA_196', 'CUSTOM_NVIDIA_194', 'HW_GPU']
-        self.assertEqual(['nvidia-194', 'nvidia-196'], gpus.type_ids(names))
+        names = [
+            'CUSTOM_NVIDIA_196',
+            'CUSTOM_MTTY_2',
+            'CUSTOM_GPU_1',
+            'HW_GPU',
+        ]
+        self.assertEqual(['mtty-2', 'nvidia-196'], gpus.type_ids(names))
         self.assertEqual(
-            [True, True, False], [gpus.is_type_trait(n) for n in names]
+            [True, True, False, False], [gpus.is_type_trait(n) for n in names]
         )
         self.assertTrue(gpus.is_type_trait(traits.GONE))
