@@ -25,6 +25,11 @@ from nova_vgpu_ext.placement.cloud import CloudReader
 #: few workers; more only wait there.
 _READERS = 8
 
+#: Seconds before a request is given up, where neither ``api_timeout`` of
+#: clouds.yaml nor ``OS_API_TIMEOUT`` is set: keystoneauth itself would wait
+#: for ever.
+_TIMEOUT = 60.0
+
 
 class Cloud:
     """A cloud.
@@ -34,6 +39,8 @@ class Cloud:
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
+        if connection.session.timeout is None:
+            connection.session.timeout = _TIMEOUT
 
     @functools.cached_property
     def placement(self) -> PlacementClient:
