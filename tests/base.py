@@ -19,9 +19,18 @@ import pathlib
 from typing import Any
 
 import fixtures
+import hypothesis
 import testtools
 
 PACKAGE = 'nova_vgpu_ext'
+
+# No test fails because the machine is slow.
+hypothesis.settings.register_profile(
+    'tests',
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile('tests')
 
 
 class _Formatter(logging.Handler):
