@@ -115,14 +115,20 @@ def create(
     there = {mdev.uuid: mdev.parent for mdev in snapshot.mdevs}
     uuids = list(dict.fromkeys(uuids))
     missing = [uuid for uuid in uuids if uuid not in there]
-    parents = _room(snapshot, device, wanted)
-    if len(missing) > len(parents):
-        raise exception.Refused([_full(device, wanted, missing, parents)])
+    rooms = Rooms(snapshot)
+    # Where an mdev is defined it is made, before others take the card's room.
     homes: dict[str, str] = {}
     for definition in definitions:
-        if definition.uuid in missing and definition.parent in parents:
-            parents.remove(definition.parent)
+        if (
+            definition.uuid in missing
+            and definition.uuid not in homes
+            and rooms.take(definition.parent, wanted.id) is None
+        ):
             homes[definition.uuid] = definition.parent
+    parents = _room(rooms, device, wanted)
+    if len(missing) > len(homes) + len(parents):
+        found = [*homes.values(), *parents]
+        raise exception.Refused([_full(device, wanted, missing, found)])
     actions: list[Action] = []
     for uuid in uuids:
         if uuid in missing:
@@ -180,11 +186,8 @@ def _places(device: VgpuDevice) -> tuple[VgpuDevice, ...]:
     return device.devices if isinstance(device, Gpu) else (device,)
 
 
-def _room(
-    snapshot: Snapshot, device: VgpuDevice, wanted: VgpuType
-) -> list[str]:
-    """Give a parent for each vGPU of a type that fits."""
-    rooms = Rooms(snapshot)
+def _room(rooms: Rooms, device: VgpuDevice, wanted: VgpuType) -> list[str]:
+    """Take all the room for a type; give a parent for each vGPU."""
     parents: list[str] = []
     for place in _places(device):
         while rooms.take(place.address, wanted.id) is None:

@@ -299,6 +299,26 @@ class CreateTest(base.TestCase):
             self.assertEqual(VFS[0], created(plan)[UUIDS[1]])
             self.assertEqual(len(uuids), len(set(created(plan).values())))
 
+    def test_one_that_is_defined_on_the_last_vf(self) -> None:
+        """It is made there, although the card has no room for all VFs."""
+        plan = mdevs.create(
+            hosts.host(a40()),
+            CARD,
+            'nvidia-562',
+            UUIDS[:4],
+            definitions=[hosts.definition(1, VFS[-1], 'nvidia-562')],
+        )
+        self.assertEqual(VFS[-1], created(plan)[UUIDS[1]])
+        self.assertEqual(4, len(set(created(plan).values())))
+        line = self.refused(
+            hosts.host(a40()),
+            CARD,
+            'nvidia-562',
+            UUIDS[:5],
+            definitions=[hosts.definition(1, VFS[-1], 'nvidia-562')],
+        )
+        self.assertIn('found room for 4', line)
+
     def test_one_that_is_defined_elsewhere(self) -> None:
         """Its guest expects it there."""
         line = self.refused(
