@@ -37,11 +37,17 @@ from tests.functional.fixtures import nova as nova_fixture  # isort: skip
 import nova.config
 from nova import context as nova_context
 from nova import objects
+from nova.conf import scheduler
 from nova.scheduler import manager
 
 _CONF = nova_fixture.CONF
 _PLUGINS = 'nova_vgpu_ext.nova_plugins'
-#: What nova.conf says for a policy, beside Nova's defaults.
+#: Nova's own, whatever the nova.conf of the cloud says.
+_DEFAULTS = {
+    option.name: option.default for option in scheduler.filter_scheduler_opts
+}
+_CHOICES = ('available_filters', 'enabled_filters', 'weight_classes')
+#: What there is for a policy beside them.
 _POLICY = {
     'available_filters': [f'{_PLUGINS}.filters.VgpuPolicyFilter'],
     'enabled_filters': ['VgpuPolicyFilter'],
@@ -66,11 +72,9 @@ class _Scheduler:
     """
 
     def __init__(self, more: Mapping[str, Sequence[str]]) -> None:
-        options = _CONF.filter_scheduler
-        for name, values in more.items():
-            _CONF.set_override(
-                name, [*options[name], *values], group='filter_scheduler'
-            )
+        for name in _CHOICES:
+            values = [*_DEFAULTS[name], *more.get(name, ())]
+            _CONF.set_override(name, values, group='filter_scheduler')
         self.manager = manager.SchedulerManager()
         self._learn_servers()
 
@@ -152,12 +156,12 @@ def _measure(
     taken: dict[str, list[float]] = {name: [] for name in schedulers}
     requests: dict[str, list[int]] = {name: [] for name in schedulers}
     for _ in range(_DECISIONS):
-        for name, scheduler in schedulers.items():
+        for name, each in schedulers.items():
             before = _lines(log)
-            seconds, server = scheduler.decide(flavor)
+            seconds, server = each.decide(flavor)
             requests[name].append(_lines(log) - before)
             taken[name].append(seconds)
-            scheduler.forget(server)
+            each.forget(server)
     return {
         name: {
             'seconds': statistics.median(taken[name]),
