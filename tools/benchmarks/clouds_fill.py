@@ -29,9 +29,10 @@ from tools.benchmarks import clouds_check
 from tools.benchmarks import clouds_plan as plan
 from tools.benchmarks import clouds_providers as providers
 from tools.minicloud import cloud as minicloud
-from tools.minicloud import files, processes
+from tools.minicloud import files, processes, services
 
 _ROOT = pathlib.Path(__file__).parents[2]
+_WSGI = _ROOT / 'tools/minicloud/wsgi.py'
 _SECONDS = 300.0
 #: A request in the log of a service's web server.
 _REQUEST = b' HTTP/1.1" '
@@ -107,20 +108,37 @@ class FilledCloud:
         clouds_check.check(self.connection, self.hosts)
 
     def _use_two_workers(self) -> None:
-        """Give Placement a worker for each of two cores, as clouds do."""
+        """Give Placement and Nova a worker for each of two cores."""
+        etc = self.settings.etc
+        nova_files = (files.installed('nova/api-paste.ini'), self.nova_conf)
         run = processes.Processes(
             self.settings.folder / 'run', self.settings.log
         )
-        run.stop(['placement'])
-        run.start(
-            'placement',
-            [
-                *(sys.executable, str(_ROOT / 'tools/minicloud/wsgi.py')),
+        for name, application, environment in (
+            (
+                'placement',
                 'placement.wsgi.api:application',
-                *(str(self.settings.ports['placement']), '2', '4'),
-            ],
-            {'OS_PLACEMENT_CONFIG_DIR': str(self.settings.etc)},
-        )
+                {'OS_PLACEMENT_CONFIG_DIR': str(etc)},
+            ),
+            (
+                'nova',
+                'nova.wsgi.osapi_compute:application',
+                {
+                    'OS_NOVA_CONFIG_FILES': ';'.join(nova_files),
+                    'OS_NOVA_DISABLE_EVENTLET_PATCHING': 'true',
+                },
+            ),
+        ):
+            run.stop([name])
+            run.start(
+                name,
+                [
+                    *(sys.executable, str(_WSGI), application),
+                    *(str(self.settings.ports[name]), '2', '4'),
+                ],
+                environment,
+            )
+            services.Services(self.settings, run).await_url(name)
 
     def _config(self) -> str:
         """Write ``[placement]`` of the nova.conf of a host."""
