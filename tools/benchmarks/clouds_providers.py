@@ -77,7 +77,8 @@ class Filler:
             first, *others = some
             self._create(first, projects[type_id])
             with engine.begin() as connection:
-                _Tree(connection, first).copy(others)
+                if others:
+                    _Tree(connection, first).copy(others)
         with engine.begin() as connection:
             # Let the database count, as it does by itself after a while.
             tables = ', '.join(
