@@ -124,6 +124,11 @@ class Runtime:
         return self._own_path('mdevctl_path', 'mdevctl.d')
 
     @functools.cached_property
+    def driver_catalog(self) -> str:
+        """Where the driver's own list of types is."""
+        return self._own_path('driver_catalog', 'vgpuConfig.xml')
+
+    @functools.cached_property
     def libvirt_uri(self) -> str:
         """Where libvirt is asked; empty if it is not."""
         if self.is_simulated and self._is_default('libvirt_uri'):
@@ -148,9 +153,7 @@ class Runtime:
         """
         from nova_vgpu_ext.host import snapshot
 
-        return snapshot.observe(
-            self.sysfs_root, self.value('vgpu', 'driver_catalog')
-        )
+        return snapshot.observe(self.sysfs_root, self.driver_catalog)
 
     def plan(self, reported: Collection[str] = ()) -> InventoryPlan:
         """Plan the inventories of this host as it is now.

@@ -233,7 +233,7 @@ class _Gatherer:
         sysfs, catalog = _SYSFS, ''
         try:
             sysfs = host.sysfs_root
-            catalog = str(host.value('vgpu', 'driver_catalog'))
+            catalog = host.driver_catalog
             settings = {
                 'sysfs_root': os.path.abspath(sysfs),
                 'state_path': os.path.abspath(host.state_path),

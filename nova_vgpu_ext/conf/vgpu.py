@@ -53,7 +53,9 @@ name if it contains a dot, else the canonical name that the resolver gives.
         default='/usr/share/nvidia/vgpu/vgpuConfig.xml',
         help="""
 The NVIDIA driver's own list of vGPU types. It completes what sysfs leaves out
-(frame buffer, displays, maximum). It is not an error if the file is missing.
+(frame buffer, displays, maximum, and the name of a type that is set on virtual
+functions of a full card). It is not an error if the file is missing. A
+simulated host keeps its own in its folder.
 """,
     ),
     cfg.ListOpt(

@@ -49,7 +49,7 @@ class PciProvider:
     traits: frozenset[str]
     #: The VFs by address, in order.
     vfs: tuple[str, ...]
-    #: The product, for the alias; the type's id where it is not known.
+    #: The product, for the alias.
     product: str
 
     @property
@@ -83,11 +83,6 @@ class PciProvider:
         )
 
 
-def resource_class(vgpu_type: VgpuType) -> str:
-    """Name the class of a type: ``CUSTOM_NVIDIA_L40S_12Q``."""
-    return class_of(vgpu_type.product or vgpu_type.id)
-
-
 def class_of(product: str) -> str:
     """Name the class of a product, or of the alias that it gives."""
     return str(os_resource_classes.normalize_name(f'NVIDIA_{product}'))
@@ -112,12 +107,14 @@ def plan(
         if gpu.framework is not Framework.VENDOR_VFIO:
             continue
         typed = [vf for vf in gpu.vfs if vf.current_type]
-        if len({vf.current_type for vf in typed}) > 1:
-            findings.append(_mixed(gpu, typed))
-        elif typed:
-            providers.append(_provider(gpu, typed, node))
-        else:
+        if not typed:
             findings.append(_untyped(gpu))
+        elif len({vf.current_type for vf in typed}) > 1:
+            findings.append(_mixed(gpu, typed))
+        elif product := _product(typed[0]):
+            providers.append(_provider(gpu, typed, node, product))
+        else:
+            findings.append(_unnamed(gpu, typed))
     return tuple(providers), findings
 
 
@@ -132,18 +129,33 @@ def lines(providers: tuple[PciProvider, ...]) -> Iterator[str]:
         yield f'alias = {alias}'
 
 
+def _product(vf: VirtualFunction) -> str | None:
+    found = vf.type(vf.current_type or '')
+    return found.product if found else None
+
+
 def _provider(
-    gpu: Gpu, typed: list[VirtualFunction], node: str
+    gpu: Gpu, typed: list[VirtualFunction], node: str, product: str
 ) -> PciProvider:
-    current = typed[0].current_type or ''
-    vgpu_type = typed[0].type(current) or VgpuType(current)
     return PciProvider(
         name=f'{node}_{gpu.address.upper()}',
-        resource_class=resource_class(vgpu_type),
+        resource_class=class_of(product),
         total=len(typed),
         traits=frozenset({os_traits.COMPUTE_MANAGED_PCI_DEVICE}),
         vfs=tuple(vf.address for vf in typed),
-        product=vgpu_type.product or vgpu_type.id,
+        product=product,
+    )
+
+
+def _unnamed(gpu: Gpu, typed: list[VirtualFunction]) -> Finding:
+    return Finding(
+        Severity.ERROR,
+        gpu.address,
+        f'type {typed[0].current_type} on {len(typed)} virtual functions, '
+        'whose name is not known: a full card lists no types',
+        "its name in the driver's list of types",
+        'set [vgpu] driver_catalog to the vgpuConfig.xml of the driver; the '
+        'resource class is named after the product',
     )
 
 

@@ -27,10 +27,12 @@ import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from nova_vgpu_ext.sim import builder, changes, description, state
+from nova_vgpu_ext.sim import builder, catalog, changes, description, state
 
 #: Below the root of a simulated host.
 FOLDER = '.nova-vgpu-sim'
+#: The driver's list of types, in that folder.
+CATALOG = 'vgpuConfig.xml'
 _STATE = 'host.json'
 _LIMIT = 1023
 _NUMBER = re.compile('[0-9]{1,9}', re.ASCII)
@@ -63,6 +65,9 @@ def build(
     builder.build(profile, directory)
     kernel = SimulatedKernel(directory)
     os.mkdir(kernel.folder)
+    path = os.path.join(kernel.folder, CATALOG)
+    with open(path, 'w', encoding='utf-8') as stream:
+        stream.write(catalog.text(profile))
     kernel.save(profile)
 
 

@@ -259,6 +259,15 @@ class PrepareTest(host_base.HostCommandTestCase):
             self.good('prepare'),
         )
         self.nothing('prepare')
+        # The card lists no types now; the driver's list has the name.
+        specs = [
+            line
+            for line in self.good('config', 'pci')
+            if line.startswith('device_spec')
+        ]
+        self.assertEqual(2, len(specs))
+        for spec in specs:
+            self.assertIn('"CUSTOM_NVIDIA_L40S_24Q"', spec)
 
     def test_vendor_type_in_use(self) -> None:
         """What a guest has stays, and is told; the others change."""

@@ -35,13 +35,13 @@ class VendorVfioBackend(base.Backend):
     def __init__(self, host: base.Host) -> None:
         super().__init__(host)
         self._sysfs = host.sysfs
-        #: The names of types, by physical function and id.
-        self._names: dict[tuple[str, str], str] = {}
+        #: The names of types by id, which the driver has once for all cards.
+        self._names: dict[str, str] = {}
 
     def offers(self) -> dict[str, base.Offer]:
         """Give each VF that has the folder, with its types."""
         listed: dict[str, _Read] = {}
-        for vf, physfn in sorted(self.host.physical_functions.items()):
+        for vf in sorted(self.host.physical_functions):
             folder = f'{self.host.directory(vf)}/nvidia'
             current = self._sysfs.text(f'{folder}/current_vgpu_type')
             creatable = self._sysfs.text(f'{folder}/creatable_vgpu_types')
@@ -53,7 +53,7 @@ class VendorVfioBackend(base.Backend):
                 continue
             listed[vf] = (
                 self._current(f'{folder}/current_vgpu_type', current),
-                self._creatable(folder, physfn, creatable or ''),
+                self._creatable(folder, creatable or ''),
             )
         # A second pass: a type that is set here may be named elsewhere only.
         return {
@@ -70,13 +70,13 @@ class VendorVfioBackend(base.Backend):
         self._sysfs.note(path, repr(text[:40]), 'the number of a type')
         return None
 
-    def _creatable(self, folder: str, physfn: str, text: str) -> list[str]:
+    def _creatable(self, folder: str, text: str) -> list[str]:
         found = []
         for line in text.splitlines():
             match = _LINE.fullmatch(line.strip())
             if match:
                 found.append(match[1])
-                self._names[physfn, match[1]] = match[2]
+                self._names[match[1]] = match[2]
             elif line.strip() and not _HEADER.fullmatch(line.strip()):
                 self._sysfs.note(
                     f'{folder}/creatable_vgpu_types',
@@ -99,7 +99,7 @@ class VendorVfioBackend(base.Backend):
             self.host.catalog.complete(
                 models.VgpuType(
                     id=type_id,
-                    name=self._names.get((physfn, type_id)),
+                    name=self._names.get(type_id),
                     available=int(free),
                 ),
                 type_id,

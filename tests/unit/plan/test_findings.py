@@ -426,6 +426,26 @@ class WarningTest(FindingTestCase):
             remedy=(f'--gpu {CARD}',),
         )
 
+    def test_functions_of_a_type_without_a_name(self) -> None:
+        """A full card lists no types, and the driver's list is not there."""
+        card = hosts.vendor('1153', '1153')
+        nameless = tuple(
+            dataclasses.replace(vf, types=(models.VgpuType('1153'),))
+            for vf in card.vfs
+        )
+        config = models.DevicesConfig(pci_in_placement=True)
+        host = hosts.host(dataclasses.replace(card, vfs=nameless))
+        self.only(
+            config,
+            host,
+            ERROR,
+            CARD,
+            found=('type 1153 on 2 virtual functions', 'name'),
+            expected=("driver's list",),
+            remedy=('[vgpu] driver_catalog',),
+        )
+        self.assertEqual((), inventory.plan(config, host, NODE, ()).pci)
+
     def test_functions_that_nova_does_not_report(self) -> None:
         """Nova's PCI tracking is off."""
         self.only(
