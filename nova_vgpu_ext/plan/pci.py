@@ -33,7 +33,6 @@ from nova_vgpu_ext.models import (
     InventoryRecord,
     Severity,
     Snapshot,
-    VgpuType,
     VirtualFunction,
 )
 
