@@ -1,0 +1,70 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""The units of systemd, as systemd reads them. tests/lab runs them."""
+
+from __future__ import annotations
+
+import pathlib
+import subprocess
+import sys
+
+import nova_vgpu_ext
+from tests import base
+
+UNITS = pathlib.Path(nova_vgpu_ext.__file__).parents[1] / 'etc' / 'systemd'
+#: Ten times the highest exposure that "systemd-analyze security" may find.
+EXPOSURES = {'nova-vgpu-agent.service': 28, 'nova-vgpu-prepare.service': 43}
+SECONDS = 60
+
+
+class UnitsTest(base.TestCase):
+    """What systemd-analyze says."""
+
+    def analyze(self, *arguments: str) -> None:
+        """Run systemd-analyze, which must find nothing."""
+        done = subprocess.run(  # noqa: S603
+            ['systemd-analyze', '--no-pager', *arguments],  # noqa: S607
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
+        self.assertEqual((0, ''), (done.returncode, done.stderr), done.stdout)
+
+    def installed(self) -> list[str]:
+        """Put the units where their programs are those of this Python."""
+        programs = pathlib.Path(sys.executable).parent
+        folder = self.temp_dir()
+        for path in UNITS.iterdir():
+            text = path.read_text()
+            self.assertIn('ExecStart=nova-vgpu', text)
+            (folder / path.name).write_text(
+                text.replace('ExecStart=', f'ExecStart={programs}/')
+            )
+        return [str(path) for path in sorted(folder.iterdir())]
+
+    def test_verify(self) -> None:
+        """Every line is understood, and the programs are there."""
+        self.analyze('verify', *self.installed())
+
+    def test_security(self) -> None:
+        """They stay as hardened as they are; each unit has its limit."""
+        self.assertEqual(
+            sorted(EXPOSURES), sorted(path.name for path in UNITS.iterdir())
+        )
+        for name, limit in EXPOSURES.items():
+            self.analyze(
+                'security',
+                '--offline=true',
+                f'--threshold={limit}',
+                str(UNITS / name),
+            )
