@@ -49,15 +49,16 @@ class ConfigCheck(Lister):
 
 
 class ConfigPci(Command):
-    """Print the [pci] options for vendor-specific VFIO.
+    """Print the options of Nova for vendor-specific VFIO.
 
     Newer drivers and kernels hand out vGPUs as PCI virtual functions. Nova
     takes them from these options in the nova.conf of nova-compute; the alias
-    belongs into that of nova-api as well.
+    belongs into that of nova-api as well, and pci_in_placement into those of
+    nova-api, nova-scheduler and the conductors.
     """
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
-        """Print the section for the types that are set now."""
+        """Print the sections for the types that are set now."""
         from nova_vgpu_ext.plan import pci
 
         providers, findings = pci.plan(

@@ -59,27 +59,34 @@ class PciProvider:
     @property
     def device_specs(self) -> tuple[str, ...]:
         """The values of ``[pci] device_spec``, one for each VF."""
-        return tuple(
-            json.dumps(
-                {
-                    'address': address,
-                    'resource_class': self.resource_class,
-                    'managed': 'no',
-                }
-            )
-            for address in self.vfs
-        )
+        return tuple(device_spec(vf, self.resource_class) for vf in self.vfs)
 
     @property
     def alias(self) -> str:
         """The value of ``[pci] alias``, the same on the API's side."""
-        return json.dumps(
-            {
-                'name': alias_of(self.product),
-                'resource_class': self.resource_class,
-                'device_type': 'type-VF',
-            }
-        )
+        return alias(self.product)
+
+
+def device_spec(address: str, resource_class: str) -> str:
+    """Write the value of ``[pci] device_spec`` for one VF."""
+    return json.dumps(
+        {
+            'address': address,
+            'resource_class': resource_class,
+            'managed': 'no',
+        }
+    )
+
+
+def alias(product: str) -> str:
+    """Write the value of ``[pci] alias`` for a product."""
+    return json.dumps(
+        {
+            'name': alias_of(product),
+            'resource_class': class_of(product),
+            'device_type': 'type-VF',
+        }
+    )
 
 
 def class_of(product: str) -> str:
@@ -118,14 +125,20 @@ def plan(
 
 
 def lines(providers: tuple[PciProvider, ...]) -> Iterator[str]:
-    """Write the ``[pci]`` section of nova.conf for some cards."""
+    """Write what nova.conf needs for some cards.
+
+    nova-compute reads ``pci_in_placement`` as well: without it, Nova takes no
+    alias that names a class and no ids (``nova/pci/request.py``).
+    """
+    yield '[filter_scheduler]'
+    yield 'pci_in_placement = true'
     yield '[pci]'
     yield 'report_in_placement = true'
     for provider in providers:
         for spec in provider.device_specs:
             yield f'device_spec = {spec}'
-    for alias in dict.fromkeys(p.alias for p in providers):
-        yield f'alias = {alias}'
+    for value in dict.fromkeys(p.alias for p in providers):
+        yield f'alias = {value}'
 
 
 def _product(vf: VirtualFunction) -> str | None:

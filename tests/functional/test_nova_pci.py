@@ -139,13 +139,7 @@ class TestNovaPci(base.TestCase):
         _, seen = self._read(['1153', '1153'])
         providers, _ = pci.plan(seen, NODE)
         text = '\n'.join(pci.lines(providers))
-        nova_fixture.load_conf(
-            [
-                self.write_conf(
-                    f'{text}\n[filter_scheduler]\npci_in_placement = true\n'
-                )
-            ]
-        )
+        nova_fixture.load_conf([self.write_conf(text)])
         aliases = pci_request.get_alias_from_config()
         _, (spec,) = aliases['l40s-12q']
         self.assertEqual(providers[0].resource_class, spec['resource_class'])
