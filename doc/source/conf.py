@@ -41,3 +41,15 @@ config_generator_config_file = [
 
 autoprogram_cliff_application = 'nova-vgpu'
 autoprogram_cliff_app_dist_name = 'nova-vgpu-ext'
+
+man_make_section_directory = True
+man_pages = [
+    ('cli/nova-vgpu', 'nova-vgpu', 'the vGPUs of a compute host', [], 1),
+    (
+        'cli/nova-vgpu-agent',
+        'nova-vgpu-agent',
+        'keep Placement in line with the vGPUs of a compute host',
+        [],
+        8,
+    ),
+]
