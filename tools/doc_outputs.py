@@ -40,7 +40,14 @@ _TWICE = (
     '[mdev_nvidia-194]\ndevice_addresses = 0000:1a:00.0\n'
     '[mdev_nvidia-196]\ndevice_addresses = 0000:1a:00.0\n'
 )
-_PCI = '[devices]\n'
+_TWO_TYPES = (
+    '[devices]\nenabled_mdev_types = nvidia-194, nvidia-196\n'
+    '[mdev_nvidia-196]\ndevice_addresses = 0000:b2:00.0, 0000:b3:00.0\n'
+)
+_SRIOV = '[devices]\nenabled_mdev_types = nvidia-566\n'
+_VENDOR = '[pci]\nreport_in_placement = true\n[vgpu]\nvf_types = L40S-12Q\n'
+#: A free one of the busy host.
+_MDEV = '7a1e2c3d-6b5a-4d8e-a9f0-2c4b6d8f0e13'
 
 
 class Outputs:
@@ -74,8 +81,9 @@ class Outputs:
             '$ nova-vgpu --sysfs-root host type list --gpu 0000:1a:00.0 '
             '-c type -c product -c maximum -c available',
         )
-        for profile in ('v100x8-busy', 'l40s-vendor-vfio'):
-            self._run(f'nova-vgpu sim create {profile} {profile}')
+        self._run('nova-vgpu sim create v100x8-busy busy')
+        self._run('nova-vgpu sim create --no-vfs a40-sriov a40')
+        self._run('nova-vgpu sim create --no-vfs l40s-vendor-vfio l40s')
         self.host('host', _ONE_TYPE)
         self.show('gpu-list', '# nova-vgpu gpu list')
         self.show('type-list', '# nova-vgpu type list')
@@ -94,12 +102,60 @@ class Outputs:
             "--required CUSTOM_NVIDIA_194 -c 'resource provider' "
             "-c 'inventory used/capacity'",
         )
-        self.host('v100x8-busy', _ONE_TYPE)
+        self.host('busy', _ONE_TYPE)
         self.show('mdev-list', '# nova-vgpu mdev list')
-        self.host('l40s-vendor-vfio', _PCI)
-        self.show('config-pci', '# nova-vgpu config pci')
+        self._kinds()
+        self._by_hand()
         self.texts['extra-specs'] = extra_specs()
         return self.texts
+
+    def _kinds(self) -> None:
+        """Be on hosts of each kind."""
+        rows = '-c provider -c resource_class -c total -c traits'
+        self.host('host', _TWO_TYPES)
+        self.show(
+            'several-types',
+            '# nova-vgpu config check',
+            f'# nova-vgpu inventory list {rows}',
+        )
+        self.host('a40', _SRIOV)
+        self.show(
+            'sriov',
+            '# nova-vgpu gpu list',
+            '# nova-vgpu prepare',
+            '# nova-vgpu config check',
+            '# nova-vgpu inventory list -c provider -c total',
+        )
+        self.host('l40s', _VENDOR)
+        self.show(
+            'vendor-vfio',
+            '# nova-vgpu prepare',
+            '# nova-vgpu config check',
+            f'# nova-vgpu inventory list {rows}',
+        )
+        self.show('config-pci', '# nova-vgpu config pci')
+
+    def _by_hand(self) -> None:
+        """Make mdevs and change them."""
+        self.host('busy', _ONE_TYPE)
+        self.show(
+            'mdev-create',
+            '# nova-vgpu mdev create --gpu 0000:1b:00.0 --type V100DX-1Q '
+            '--count 2',
+        )
+        self.show('mdev-xml', f'# nova-vgpu mdev xml {_MDEV}')
+        self.show(
+            'mdev-params',
+            f'# nova-vgpu mdev params set {_MDEV} disable_vnc=1',
+            f'# nova-vgpu mdev params show {_MDEV}',
+        )
+        self.show(
+            'mdev-clean', '# nova-vgpu mdev clean --grace 0 --dry-run'
+        )
+        self.show('retype', '# nova-vgpu gpu retype 0000:88:00.0 V100DX-4Q')
+        self.show(
+            'retype-in-use', '# nova-vgpu gpu retype 0000:1a:00.0 V100DX-4Q'
+        )
 
     def host(self, sysfs: str, conf: str) -> None:
         """Be on a host from now on."""
