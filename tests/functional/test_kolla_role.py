@@ -1,0 +1,311 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""The role for kolla-ansible, as an operator runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import jinja2
+
+from nova_vgpu_ext.sim import kernel, profile
+from tests import base
+from tests.functional.fixtures import kolla
+
+AGENT = 'nova_vgpu_agent'
+PREPARE = 'nova-vgpu-prepare.service'
+ROLE = kolla.CONFIGS / 'ansible/roles/nova_vgpu'
+VOLUMES = """\
+- hosts: compute
+  gather_facts: false
+  roles:
+    - role: nova-cell
+      when: false
+  tasks:
+    - ansible.builtin.copy:
+        content: "{{ nova_cell_services['nova-libvirt'].volumes | to_json }}"
+        dest: "{{ playbook_dir }}/{{ inventory_hostname }}.json"
+        mode: "0644"
+"""
+
+
+class KollaRoleTest(base.TestCase):
+    """Actions of ``kolla-ansible -p vgpu.yml``."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.kolla = self.useFixture(kolla.KollaHost())
+
+    def simulate(self) -> str:
+        """Make a simulated host with a kernel; give its folder."""
+        root = str(self.temp_dir() / 'gpu01')
+        kernel.build(profile.load('v100x8'), root)
+        return root
+
+    def calls(self) -> list[list[str]]:
+        """Take what the engine was asked to do."""
+        found: list[list[str]] = self.kolla.state()['calls']
+        self.kolla.change(calls=[])
+        return found
+
+    def succeed(
+        self, action: str, *arguments: str, playbook: str = 'vgpu.yml'
+    ) -> kolla.Outcome:
+        """Run kolla-ansible, which must succeed."""
+        outcome = self.kolla.run(action, *arguments, playbook=playbook)
+        self.assertEqual(0, outcome.code, outcome.output)
+        return outcome
+
+    def refuse(self, action: str, *texts: str) -> None:
+        """Find errors, and that nothing on the host is changed."""
+        outcome = self.kolla.run(action)
+        self.assertNotEqual(0, outcome.code, outcome.output)
+        for text in texts:
+            self.assertIn(text, outcome.output)
+        self.assertEqual([], self.calls())
+        self.assertEqual([], list(self.kolla.units.iterdir()))
+        self.assertFalse((self.kolla.node / 'nova-vgpu-agent').exists())
+        self.assertEqual(
+            ['usr-lib-nvidia'], [x.name for x in self.kolla.host.iterdir()]
+        )
+
+    def test_missing(self) -> None:
+        """What the role needs is named, before anything is changed."""
+        self.refuse(
+            'deploy',
+            f'gpu01 has no {self.kolla.node}/nova-compute/nova.conf.',
+        )
+        self.kolla.nova_conf()
+        self.kolla.inventory.write_text(
+            kolla.INVENTORY.replace('[nova-vgpu]\ngpu01\n', '')
+        )
+        self.refuse('deploy', 'The inventory has no group nova-vgpu')
+        self.kolla.inventory.write_text(kolla.INVENTORY)
+        # An older release of kolla-ansible.
+        variables = self.kolla.playbooks / 'group_vars'
+        variables.unlink()
+        shutil.copytree(kolla.INSTALLED / 'group_vars', variables)
+        common = variables / 'all/common.yml'
+        common.write_text(
+            common.read_text().replace('default_container_dimensions:', 'x:')
+        )
+        self.refuse(
+            'deploy', 'Missing: default_container_dimensions. Those that'
+        )
+
+    def test_precheck(self) -> None:
+        """The doctor looks at the host, with the nova.conf that is to be."""
+        conf = '[mdev_nvidia-194]\ndevice_addresses = 0000:99:00.0\n'
+        root = self.simulate()
+        self.kolla.nova_conf(root)
+        self.succeed('pull')
+        self.assertEqual([['pull', f'{kolla.IMAGE}:1.0']], self.calls())
+        outcome = self.succeed('prechecks')
+        self.assertEqual(0, outcome.count('changed'), outcome.output)
+        name = 'nova_vgpu_precheck'
+        self.assertEqual(
+            [[verb, name] for verb in ('create', 'start', 'remove')],
+            self.calls(),
+        )
+        self.kolla.nova_conf(root, conf)
+        outcome = self.kolla.run('prechecks')
+        self.assertEqual(2, outcome.code, outcome.output)
+        self.assertRegex(outcome.output, r'error: config: .*0000:99:00\.0')
+        self.assertEqual({}, self.kolla.state()['containers'])
+
+    def test_life(self) -> None:
+        """From a deployment that breaks off to the removal."""
+        self.kolla.nova_conf(self.simulate())
+        self.kolla.change(broken=[AGENT])
+        outcome = self.kolla.run('deploy')
+        self.assertNotEqual(0, outcome.code)
+        self.assertIn('no space left on device', outcome.output)
+        self.kolla.change(broken=[], calls=[])
+        self.succeed('deploy')
+        self.assertEqual([['create', AGENT], ['start', AGENT]], self.calls())
+        self.check_container()
+        self.check_host()
+        outcome = self.succeed('deploy')
+        self.assertEqual(0, outcome.count('changed'), outcome.output)
+        self.assertEqual([], self.calls())
+
+        conf = self.kolla.node / 'nova-compute/nova.conf'
+        conf.write_text(f'{conf.read_text()}traits = type\n')
+        self.succeed('reconfigure')
+        self.assertEqual([['restart', AGENT], ['start', AGENT]], self.calls())
+        self.check_host()
+
+        self.succeed('upgrade', '-e', 'openstack_tag=2.0')
+        self.assertEqual(
+            ['pull', 'stop', 'remove', 'create', 'start'],
+            [call[0] for call in self.calls()],
+        )
+        unit = (self.kolla.units / PREPARE).read_text()
+        self.assertIn(f'{kolla.IMAGE}:2.0', unit)
+
+        outcome = self.succeed('check')
+        self.assertEqual(0, outcome.count('changed'), outcome.output)
+        self.assertIn('warning: live-migration-options: ', outcome.output)
+
+        self.succeed('stop', '--yes-i-really-really-mean-it')
+        self.assertEqual([['stop', AGENT]], self.calls())
+        self.succeed('deploy', playbook='vgpu-remove.yml')
+        self.assertEqual({}, self.kolla.state()['containers'])
+        self.assertEqual([], list(self.kolla.units.iterdir()))
+        self.assertFalse((self.kolla.node / 'nova-vgpu-agent').exists())
+
+    def check_container(self) -> None:
+        """The agent sees and writes what it must."""
+        container = self.kolla.state()['containers'][AGENT]
+        config = container['HostConfig']
+        self.assertEqual(
+            (True, 'host'), (config['Privileged'], config['PidMode'])
+        )
+        host = self.kolla.host
+        self.assertEqual(
+            {
+                f'{self.kolla.node}/nova-vgpu-agent/'
+                ':/var/lib/kolla/config_files/:ro',
+                'kolla_logs:/var/log/kolla/:rw',
+                '/etc/localtime:/etc/localtime:ro',
+                '/lib/modules:/lib/modules:ro',
+                '/run/libvirt:/run/libvirt:rw',
+                f'{host}/hooks:{host}/hooks:rw',
+                f'{host}/mdevctl.d:{host}/mdevctl.d:rw',
+                f'{host}/state:{host}/state:rw',
+                f'{host}/usr-lib-nvidia:{host}/usr-lib-nvidia:ro',
+                '/own:/own:rw',
+            },
+            set(config['Binds']),
+        )
+
+    def check_host(self) -> None:
+        """The configuration is nova-compute's, and the unit is enabled."""
+        folder = self.kolla.node / 'nova-vgpu-agent'
+        self.assertEqual(
+            (self.kolla.node / 'nova-compute/nova.conf').read_text(),
+            (folder / 'nova.conf').read_text(),
+        )
+        self.assertEqual(0o660, (folder / 'nova.conf').stat().st_mode & 0o777)
+        config = json.loads((folder / 'config.json').read_text())
+        self.assertEqual('nova-vgpu-agent', config['command'])
+        self.assertTrue((self.kolla.units / f'{PREPARE}.enabled').exists())
+
+    def test_volumes(self) -> None:
+        """libvirt gets our volumes beside the operator's, on GPU hosts."""
+        playbook = self.kolla.playbooks / 'volumes.yml'
+        playbook.write_text(VOLUMES)
+        self.kolla.inventory.write_text(
+            kolla.INVENTORY.replace('[nova-vgpu]\n', '[nova-vgpu]\ngpu02\n')
+        )
+        self.succeed('deploy', playbook=playbook.name)
+        ours = [
+            '/etc/libvirt/hooks:/etc/libvirt/hooks:ro',
+            '/etc/mdevctl.d:/etc/mdevctl.d',
+            '/var/lib/nova-vgpu-ext:/var/lib/nova-vgpu-ext',
+        ]
+        for name, expected in (
+            ('gpu01', ['/own:/own', *ours]),
+            ('gpu02', ['/srv:/srv', *ours]),
+            ('cpu01', ['/own:/own']),
+        ):
+            path = self.kolla.playbooks / f'{name}.json'
+            found = json.loads(path.read_text())
+            self.assertEqual(expected, found[-len(expected) :])
+            self.assertEqual(
+                'nova_libvirt_qemu:/etc/libvirt/qemu',
+                found[-len(expected) - 2],
+            )
+            self.assertNotIn('nova-vgpu', str(found[: -len(expected)]))
+
+
+class LintTest(base.TestCase):
+    """What ansible-lint says of the role and the playbooks."""
+
+    def test_lint(self) -> None:
+        """It finds nothing, by its strictest profile."""
+        host = self.useFixture(kolla.KollaHost())
+        programs = os.path.dirname(sys.executable)
+        done = subprocess.run(  # noqa: S603
+            [
+                os.path.join(programs, 'ansible-lint'),
+                *('--offline', '--nocolor', '--profile', 'production'),
+                *('--project-dir', str(kolla.CONFIGS / 'ansible'), '--strict'),
+                *('vgpu.yml', 'vgpu-remove.yml', 'roles/nova_vgpu'),
+            ],
+            cwd=kolla.CONFIGS / 'ansible',
+            env={
+                'PATH': f'{programs}:{os.environ["PATH"]}',
+                'HOME': str(host.folder),
+                'ANSIBLE_HOME': str(host.folder),
+                'ANSIBLE_LIBRARY': str(kolla.INSTALLED / 'library'),
+                'ANSIBLE_FILTER_PLUGINS': str(
+                    kolla.INSTALLED / 'filter_plugins'
+                ),
+                'ANSIBLE_ROLES_PATH': str(kolla.INSTALLED / 'roles'),
+            },
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        self.assertEqual(0, done.returncode, done.stdout + done.stderr)
+        self.assertIn('Passed: 0 failure(s), 0 warning(s)', done.stderr)
+
+
+class UnitTest(base.TestCase):
+    """The unit that runs at boot, for both engines."""
+
+    def test_verify(self) -> None:
+        """systemd understands it, and nova-compute waits for it."""
+        templates = jinja2.Environment(
+            loader=jinja2.FileSystemLoader(ROLE / 'templates'),
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            autoescape=False,  # noqa: S701
+        )
+        for engine in ('docker', 'podman'):
+            text = templates.get_template(f'{PREPARE}.j2').render(
+                kolla_container_engine=engine,
+                node_config_directory='/etc/kolla',
+                container_config_directory='/var/lib/kolla/config_files',
+                nova_vgpu_host_volumes=[
+                    '/run/libvirt:/run/libvirt',
+                    '/a:/a:ro',
+                ],
+                service={'image': f'{kolla.IMAGE}:1.0'},
+            )
+            self.assertIn(
+                '\nBefore=kolla-nova_compute-container.service\n', text
+            )
+            self.assertEqual(
+                engine == 'docker', 'Requires=docker.service' in text
+            )
+            folder = self.temp_dir()
+            path = folder / PREPARE
+            path.write_text(text.replace(f'/usr/bin/{engine}', '/bin/true'))
+            (folder / 'docker.service').write_text(
+                '[Service]\nExecStart=/bin/true\n'
+            )
+            done = subprocess.run(  # noqa: S603
+                ['systemd-analyze', '--no-pager', 'verify', str(path)],  # noqa: S607
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
+                env={**os.environ, 'SYSTEMD_UNIT_PATH': f'{folder}:'},
+            )
+            self.assertEqual((0, ''), (done.returncode, done.stderr))
