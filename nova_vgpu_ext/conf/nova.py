@@ -79,6 +79,29 @@ Whether nova-compute reports PCI devices in Placement. Vendor-specific VFIO
 needs it.
 """,
         ),
+        cfg.MultiStrOpt(
+            'device_spec',
+            default=[],
+            deprecated_opts=[
+                cfg.DeprecatedOpt('passthrough_whitelist', group='pci'),
+                cfg.DeprecatedOpt(
+                    'pci_passthrough_whitelist', group='DEFAULT'
+                ),
+            ],
+            help="""
+Which PCI devices nova-compute hands out, each a JSON object. With
+vendor-specific VFIO there is one for each virtual function.
+""",
+        ),
+        cfg.MultiStrOpt(
+            'alias',
+            default=[],
+            deprecated_name='pci_alias',
+            deprecated_group='DEFAULT',
+            help="""
+The names under which flavors ask for PCI devices, each a JSON object.
+""",
+        ),
     ],
 }
 

@@ -19,17 +19,22 @@ from nova_vgpu_ext.conf import vgpu
 
 GROUP = vgpu.group.name
 
+_CHOICES = [
+    (
+        'pack',
+        'Fill the fullest GPU that still fits, so that whole GPUs stay free '
+        'for types that need one.',
+    ),
+    ('spread', 'Give each guest the least loaded GPU.'),
+]
+
+#: The values of ``gpu_policy``.
+POLICIES = tuple(name for name, _ in _CHOICES)
+
 opts = [
     cfg.StrOpt(
         'gpu_policy',
-        choices=[
-            (
-                'pack',
-                'Fill the fullest GPU that still fits, so that whole GPUs '
-                'stay free for types that need one.',
-            ),
-            ('spread', 'Give each guest the least loaded GPU.'),
-        ],
+        choices=_CHOICES,
         help="""
 Which GPU of which host a guest gets, where its flavor does not say
 (``vgpu:gpu_policy``). Unset: Nova and Placement choose as they would without

@@ -22,7 +22,7 @@ import importlib.resources
 import os
 from typing import Any
 
-from nova_vgpu_ext import exception
+from nova_vgpu_ext import exception, models
 from nova_vgpu_ext.sim import parse, rules
 from nova_vgpu_ext.sim.description import (
     DeviceSpec,
@@ -51,6 +51,7 @@ __all__ = [
     'check',
     'creatable',
     'describe',
+    'known_types',
     'load',
     'names',
     'vf_addresses',
@@ -75,6 +76,15 @@ def names() -> list[str]:
         entry.name.removesuffix(_SUFFIX)
         for entry in folder.iterdir()
         if entry.name.endswith(_SUFFIX)
+    )
+
+
+def known_types() -> tuple[models.VgpuType, ...]:
+    """List the types of all bundled cards, with id and name."""
+    return tuple(
+        models.VgpuType(found['id'], found['name'])
+        for card in _bundled_cards().values()
+        for found in card['types']
     )
 
 

@@ -41,13 +41,15 @@ ALLOWED = {
     'osc': _SHARED
     | {'cells', 'compute', 'osc', 'placement', 'plan', '__init__'},
     'nova_plugins': _SHARED | {'conf', 'nova_plugins', 'placement', 'plan'},
+    'kolla': _SHARED | {'host', 'kolla', 'plan'},
     'runtime': _SHARED | {'conf', 'host', 'sim', 'plan', 'placement'},
     'arguments': {'runtime'},
     'reporting': _SHARED | {'placement', 'plan', 'runtime'},
     'agent': _SHARED
     | {'conf', 'host', 'plan', *_SHARED_BY_PROGRAMS, 'agent', '__init__'},
     'cli': _SHARED
-    | {'conf', 'host', 'sim', 'plan', *_SHARED_BY_PROGRAMS, 'cli', '__init__'},
+    | {'conf', 'host', 'kolla', 'sim', 'plan', 'cli', '__init__'}
+    | _SHARED_BY_PROGRAMS,
     '__init__': set(),
 }
 

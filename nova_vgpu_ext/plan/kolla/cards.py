@@ -1,0 +1,110 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""Cards with vendor-specific VFIO in one entry of a description."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from nova_vgpu_ext.models import PCI_ADDRESS
+from nova_vgpu_ext.plan import pci
+from nova_vgpu_ext.plan.kolla import devices, values
+from nova_vgpu_ext.plan.kolla.description import Card, Entry
+from nova_vgpu_ext.plan.kolla.known import KnownTypes
+from nova_vgpu_ext.plan.kolla.notes import Notes, short
+
+_KEYS = ('type', 'vfs')
+_ADDRESS = 'a PCI address as the kernel writes it, like 0000:3b:00.4'
+_LOOK = 'nova-vgpu gpu show ADDRESS lists the functions on the host'
+
+
+def read(
+    notes: Notes, known: KnownTypes, key: str, value: Any
+) -> tuple[Card, ...]:
+    """Read the cards of an entry.
+
+    :param key: of the mapping, as ``hosts.gpu01.vendor_vfio``.
+    :param value: by the address of the physical function, keys and values.
+    """
+    found = []
+    for address, item in notes.mapping(key, value).items():
+        where = f'{key}.{address}'
+        if not PCI_ADDRESS.fullmatch(address):
+            notes.add(key, short(address), _ADDRESS, _LOOK)
+            continue
+        data = notes.mapping(where, item, _KEYS)
+        vfs = _functions(notes, where, data.get('vfs', ''))
+        kind = devices.vendor_type(notes, known, where, data.get('type'))
+        if kind:
+            found.append(Card(address, *kind, vfs))
+    return tuple(found)
+
+
+def _functions(notes: Notes, key: str, value: Any) -> tuple[str, ...]:
+    found = []
+    for item in notes.items(f'{key}.vfs', value):
+        if isinstance(item, str) and PCI_ADDRESS.fullmatch(item):
+            found.append(item)
+        else:
+            notes.add(f'{key}.vfs', short(item), _ADDRESS, _LOOK)
+    if not found:
+        notes.add(
+            f'{key}.vfs',
+            'no virtual function',
+            'the addresses of those that get the type',
+            _LOOK,
+        )
+    return tuple(found)
+
+
+def check(notes: Notes, key: str, entry: Entry) -> None:
+    """Find devices that would be of two types or classes.
+
+    :param key: of the entry, as ``hosts.gpu01``.
+    """
+    seen: dict[str, str] = {}
+    for address, use in _uses(entry):
+        if address in seen:
+            notes.add(
+                key,
+                f'{address} as {seen[address]} and as {use}',
+                'each device once, with one type',
+                'remove one of the two',
+            )
+        seen.setdefault(address, use)
+    for number, text in enumerate(entry.device_specs):
+        spec = values.load_object(text) or {}
+        address = str(spec.get('address', '')).lower()
+        card = next(
+            (c for c in entry.cards if address in (c.address, *c.vfs)), None
+        )
+        if card:
+            notes.add(
+                f'{key}.device_specs[{number}]',
+                f'{address} with the class '
+                f'{short(spec.get("resource_class"))}, which vendor_vfio '
+                f'gives {pci.class_of(card.product)}',
+                'one class on all functions of a card',
+                'remove it: Nova refuses a card with several classes',
+            )
+
+
+def _uses(entry: Entry) -> Iterator[tuple[str, str]]:
+    for type_config in entry.types:
+        for address in type_config.device_addresses:
+            yield address, f'a GPU with {type_config.id}'
+    for card in entry.cards:
+        yield card.address, f'a card with {card.product}'
+    for card in entry.cards:
+        for address in card.vfs:
+            yield address, f'a function of {card.address}'
