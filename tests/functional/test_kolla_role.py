@@ -106,6 +106,22 @@ class KollaRoleTest(base.TestCase):
             'deploy', 'Missing: default_container_dimensions. Those that'
         )
 
+    def test_lost_volumes(self) -> None:
+        """Volumes that one file takes from another are named."""
+        self.kolla.nova_conf()
+        with open(self.kolla.etc / 'globals.yml', 'a') as file:
+            file.write('nova_libvirt_extra_volumes: ["/srv:/srv"]\n')
+        self.refuse(
+            'deploy', 'sets nova_libvirt_extra_volumes, which globals.d/'
+        )
+        options = self.kolla.etc / 'globals.yml'
+        options.rename(self.kolla.etc / 'globals.d/zz.yml')
+        options.write_text('{}\n')
+        self.refuse(
+            'prechecks',
+            'nova_libvirt_extra_volumes has no /etc/libvirt/hooks:',
+        )
+
     def test_precheck(self) -> None:
         """The doctor looks at the host, with the nova.conf that is to be."""
         conf = '[mdev_nvidia-194]\ndevice_addresses = 0000:99:00.0\n'
