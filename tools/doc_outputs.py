@@ -149,9 +149,7 @@ class Outputs:
             f'# nova-vgpu mdev params set {_MDEV} disable_vnc=1',
             f'# nova-vgpu mdev params show {_MDEV}',
         )
-        self.show(
-            'mdev-clean', '# nova-vgpu mdev clean --grace 0 --dry-run'
-        )
+        self.show('mdev-clean', '# nova-vgpu mdev clean --grace 0 --dry-run')
         self.show('retype', '# nova-vgpu gpu retype 0000:88:00.0 V100DX-4Q')
         self.show(
             'retype-in-use', '# nova-vgpu gpu retype 0000:1a:00.0 V100DX-4Q'

@@ -46,6 +46,17 @@ class CloudOutputsTest(osc_base.OscTestCase):
         )
         self.show('flavor-show', 'flavor show vgpu-1q')
         self.show('flavor-sync', f'flavor sync --prefix auto- {create}')
+        self.show_any(
+            'flavor-by-hand',
+            'flavor create vgpu.1q --vcpus 4 --ram 8192 --disk 40 '
+            '-c name -c vcpus -c ram',
+            'flavor set vgpu.1q --property resources:VGPU=1 '
+            '--property trait:CUSTOM_NVIDIA_194=required',
+        )
+        self.show_any(
+            'flavor-param',
+            'flavor set vgpu.1q --property vgpu:frame_rate_limiter=0',
+        )
         self.wrong_flavors()
         self.show('flavor-check', 'flavor check -f yaml')
         one = {'VGPU': 1}
@@ -66,6 +77,11 @@ class CloudOutputsTest(osc_base.OscTestCase):
         self.placement.allocate({first[0]: one})
         self.placement.set_traits(second[1], {'OWNER_NOVA'})
         self.show('audit', 'audit -f yaml')
+        self.show(
+            'audit-forms',
+            'audit --host gpu01.example.org -f csv -c check -c object',
+            'audit --heal --dry-run -f csv -c check -c state',
+        )
         self.show('audit-heal', 'audit --heal -f yaml')
         return self.texts
 
@@ -82,11 +98,15 @@ class CloudOutputsTest(osc_base.OscTestCase):
             )
 
     def show(self, name: str, *commands: str) -> None:
-        """Run commands as a page shows them."""
+        """Run commands of ``openstack vgpu`` as a page shows them."""
+        self.show_any(name, *(f'vgpu {command}' for command in commands))
+
+    def show_any(self, name: str, *commands: str) -> None:
+        """Run any commands of ``openstack`` as a page shows them."""
         text = ''
         for command in commands:
-            done = self.run_osc('vgpu', *shlex.split(command))
-            text += f'$ openstack vgpu {command}\n{done.out}{done.err}'
+            done = self.run_osc(*shlex.split(command))
+            text += f'$ openstack {command}\n{done.out}{done.err}'
         self.texts[f'cloud-{name}'] = text
 
     def test_outputs(self) -> None:
