@@ -75,7 +75,7 @@ def output(process: subprocess.Popen[str]) -> str:
 
 
 class PackagesTest(base.TestCase):
-    """Built twice: here, and in a clone of which nothing is the same."""
+    """Built twice, in two clones of which nothing else is the same."""
 
     scratch: tempfile.TemporaryDirectory[str]
 
@@ -85,12 +85,13 @@ class PackagesTest(base.TestCase):
         cls.scratch = tempfile.TemporaryDirectory()
         cls.addClassCleanup(cls.scratch.cleanup)
         folder = pathlib.Path(cls.scratch.name)
-        cls.clone = folder / 'clone'
+        cls.clone, other = folder / 'clone', folder / 'other'
         output(run('git', 'clone', '-q', ROOT, cls.clone))
-        here = run(ROOT / 'tools' / 'dist', folder / 'here')
+        output(run('git', 'clone', '-q', cls.clone, other))
+        here = run(cls.clone / 'tools' / 'dist', folder / 'here')
         there = run(
             'bash', '-c', 'umask 077; sleep 2; exec "$@"', '-',
-            cls.clone / 'tools' / 'dist', folder / 'there',
+            other / 'tools' / 'dist', folder / 'there',
             cwd=folder, TMPDIR=cls.scratch.name, TZ='Asia/Tokyo',
             LC_ALL='C',
         )  # fmt: skip
@@ -101,9 +102,7 @@ class PackagesTest(base.TestCase):
         )
         cls.wheel, cls.sdist = cls.here
         cls.files = set(
-            output(
-                run('git', 'ls-tree', '-r', '--name-only', 'HEAD')
-            ).splitlines()
+            output(run('git', 'ls-files', cwd=cls.clone)).splitlines()
         )
 
     def test_reproducible(self) -> None:
@@ -211,7 +210,14 @@ class PackagesTest(base.TestCase):
         said = output(run(*version, cwd=self.clone)).splitlines()
         self.assertEqual('7.8.9', said[-1])
         folder = self.temp_dir()
-        output(run('bash', '-c', f'git archive HEAD | tar -x -C {folder}'))
+        output(
+            run(
+                'bash',
+                '-c',
+                f'git archive HEAD | tar -x -C {folder}',
+                cwd=self.clone,
+            )
+        )
         said = output(
             run(*version, cwd=folder, PBR_VERSION='1.2.3')
         ).splitlines()
