@@ -89,6 +89,14 @@ class KollaRoleTest(base.TestCase):
             f'gpu01 has no {self.kolla.node}/nova-compute/nova.conf.',
         )
         self.kolla.nova_conf()
+        linked, self.kolla.playbooks = (
+            self.kolla.playbooks,
+            kolla.CONFIGS / 'ansible',
+        )
+        self.refuse(
+            'deploy', 'Missing: container_config_directory, ', 'is not linked'
+        )
+        self.kolla.playbooks = linked
         self.kolla.inventory.write_text(
             kolla.INVENTORY.replace('[nova-vgpu]\ngpu01\n', '')
         )
