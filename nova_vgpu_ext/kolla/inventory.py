@@ -18,7 +18,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from nova_vgpu_ext import exception
@@ -90,7 +90,9 @@ def _parse(path: str, text: str) -> Inventory:
     try:
         data = json.loads(text)
         groups = {n: g for n, g in data.items() if n != '_meta'}
-        hosts = {n: _hosts(groups, n, set()) for n in groups}
+        # Ansible names a group without a host as a child only.
+        names = {*groups, *(c for g in groups.values() for c in _children(g))}
+        hosts = {n: _hosts(groups, n, set()) for n in names}
         everybody = set(data.get('_meta', {}).get('hostvars', ()))
         everybody.update(*hosts.values())
     except (AttributeError, TypeError, ValueError) as exc:
@@ -110,7 +112,12 @@ def _hosts(
     """Give the hosts of a group and of its children."""
     group = groups.get(name, {})
     found = set(group.get('hosts', ()))
-    for child in group.get('children', ()):
+    for child in _children(group):
         if child not in above:
             found |= _hosts(groups, child, above | {name})
     return found
+
+
+def _children(group: Mapping[str, Any]) -> Iterable[str]:
+    children: Iterable[str] = group.get('children', ())
+    return children
