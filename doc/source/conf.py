@@ -11,6 +11,11 @@
 # under the License.
 """Sphinx, for the documentation."""
 
+import shutil
+
+from docutils import nodes
+from docutils.parsers.rst import Directive, directives
+
 project = 'nova-vgpu-ext'
 copyright = 'the nova-vgpu-ext authors'
 
@@ -53,3 +58,25 @@ man_pages = [
         8,
     ),
 ]
+
+graphviz_output_format = 'svg'
+
+
+class GraphAsText(Directive):
+    """What a picture is where Graphviz is not installed: its source."""
+
+    has_content = True
+    option_spec = {'alt': directives.unchanged}
+
+    def run(self):
+        """Show the text."""
+        text = '\n'.join(self.content)
+        return [nodes.literal_block(text, text)]
+
+
+def setup(app):
+    """Draw the pictures, if the program is there."""
+    if shutil.which('dot'):
+        app.setup_extension('sphinx.ext.graphviz')
+    else:
+        app.add_directive('graphviz', GraphAsText)
