@@ -46,6 +46,33 @@ _TWO_TYPES = (
 )
 _SRIOV = '[devices]\nenabled_mdev_types = nvidia-566\n'
 _VENDOR = '[pci]\nreport_in_placement = true\n[vgpu]\nvf_types = L40S-12Q\n'
+_INVENTORY = """\
+[compute]
+gpu[01:09]
+[gpu-v100]
+gpu[01:08]
+"""
+_DESCRIPTION = """\
+policy: pack
+groups:
+  gpu-v100:
+    gpus:
+      all: V100DX-1Q
+hosts:
+  gpu08:
+    gpus:
+      "0000:b2:00.0": V100DX-4Q
+      "0000:b3:00.0": V100DX-4Q
+      all: V100DX-1Q
+"""
+_MISTAKEN = """\
+hosts:
+  gpu8:
+    gpus:
+      "0000:b2:00.0": V100DX-4Q
+      "0000:b2:00.0": V100DX-8Q
+      all: V100DX-3Q
+"""
 #: A free one of the busy host.
 _MDEV = '7a1e2c3d-6b5a-4d8e-a9f0-2c4b6d8f0e13'
 
@@ -106,6 +133,7 @@ class Outputs:
         self.show('mdev-list', '# nova-vgpu mdev list')
         self._kinds()
         self._by_hand()
+        self._kolla()
         self.texts['extra-specs'] = extra_specs()
         return self.texts
 
@@ -154,6 +182,26 @@ class Outputs:
         self.show(
             'retype-in-use', '# nova-vgpu gpu retype 0000:1a:00.0 V100DX-4Q'
         )
+
+    def _kolla(self) -> None:
+        """Describe hosts of a deployment, and write its files."""
+        self.host('host', _TWO_TYPES)
+        self.show(
+            'kolla-from-host',
+            '# nova-vgpu kolla render --from-host gpu01.yml',
+            '# cat gpu01.yml',
+        )
+        (self._folder / 'multinode').write_text(_INVENTORY)
+        render = 'nova-vgpu kolla render vgpu.yml --inventory multinode'
+        for name, text in (('check', _MISTAKEN), ('render', _DESCRIPTION)):
+            (self._folder / 'vgpu.yml').write_text(text)
+            self.show(
+                f'kolla-{name}',
+                '$ cat vgpu.yml',
+                f'$ {render} --output config',
+            )
+        self.show('kolla-compute', '$ cat config/nova/nova-compute.conf')
+        self.show('kolla-again', f'$ {render} --output config')
 
     def host(self, sysfs: str, conf: str) -> None:
         """Be on a host from now on."""

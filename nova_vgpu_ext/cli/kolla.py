@@ -110,6 +110,7 @@ class KollaRender(Command):
                 done = 'written' if change.new is not None else 'removed'
             path = os.path.join(root, change.path)
             self.app.stdout.write(f'{path}: {done}\n')
+        self.app.stdout.flush()
         if not any(change.is_needed for change in changes):
             self.app.stderr.write('nothing to do\n')
         elif not dry_run:
