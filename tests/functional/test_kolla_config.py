@@ -57,7 +57,7 @@ ctl1
 [compute]
 gpu01
 gpu02
-gpu03
+gpu03 nova_pci_passthrough_whitelist='[{"vendor_id": "8086"}]'
 cpu01
 [gpu-v100]
 gpu01
@@ -216,13 +216,13 @@ class TestKollaConfig(base.TestCase):
         conf = self.nova('gpu03')
         self.assertEqual([], conf.devices.enabled_mdev_types)
         self.assertTrue(conf.pci.report_in_placement)
-        whitelist.Whitelist(conf.pci.device_spec)
-        self.assertEqual(4, len(conf.pci.device_spec))
+        # Three functions, and one each that nova.conf and kolla-ansible had.
+        specs = whitelist.Whitelist(conf.pci.device_spec)
+        self.assertEqual(5, len(specs.specs))
         self.assertEqual(
             {'l40s-12q', 'nic'}, set(pci_request.get_alias_from_config())
         )
         view = translator.PlacementView('gpu03', [])
-        specs = whitelist.Whitelist(conf.pci.device_spec)
         card = profile.load('l40s-vendor-vfio').gpus[0]
         for vf in card.vfs:
             device = objects.PciDevice(
