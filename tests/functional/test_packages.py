@@ -202,6 +202,21 @@ class PackagesTest(base.TestCase):
             if word.startswith('--'):
                 self.assertIn(word, text)
 
+    def test_debian(self) -> None:
+        """What debian/*.install takes from the sources is there."""
+        install = self.clone / 'debian' / 'nova-vgpu-sim-dkms.install'
+        for line in install.read_text().splitlines():
+            source = line.split()[0]
+            self.assertTrue(list(self.clone.glob(source)), source)
+        dkms = (self.clone / 'devstack' / 'vgpu_sim' / 'dkms.conf').read_text()
+        values = dict(x.split('=', 1) for x in dkms.splitlines() if '=' in x)
+        self.assertIn(
+            '/{PACKAGE_NAME}-{PACKAGE_VERSION}\n'.format(**values).replace(
+                '"', ''
+            ),
+            install.read_text(),
+        )
+
     def test_version(self) -> None:
         """It comes from a tag; where there is no git, from PBR_VERSION."""
         version = (sys.executable, '-W', 'ignore', 'setup.py', '--version')
@@ -218,7 +233,14 @@ class PackagesTest(base.TestCase):
                 cwd=self.clone,
             )
         )
-        said = output(
-            run(*version, cwd=folder, PBR_VERSION='1.2.3')
-        ).splitlines()
-        self.assertEqual('1.2.3', said[-1])
+        output(
+            run(sys.executable, '-m', 'build', '--no-isolation', '--wheel',
+                cwd=folder, PBR_VERSION='1.2.3')
+        )  # fmt: skip
+        (wheel,) = (folder / 'dist').iterdir()
+        self.assertIn('-1.2.3-', wheel.name)
+        with zipfile.ZipFile(wheel) as archive:
+            self.assertLessEqual(
+                {x for x in self.files if x.startswith('nova_vgpu_ext/')},
+                set(archive.namelist()),
+            )
