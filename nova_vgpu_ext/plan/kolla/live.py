@@ -38,18 +38,15 @@ def write(
     :param device_specs: the values of ``[pci] device_spec``.
     :returns: the text of the file; empty where the host has nothing.
     """
-    lines = [
-        *_gpus(config, snapshot),
-        *_cards(cards),
-        *_strings(
-            '    device_specs:',
-            _others(device_specs, [s for c in cards for s in c.device_specs]),
-            6,
-        ),
-    ]
+    lines = [*_gpus(config, snapshot), *_cards(cards)]
     if not lines:
         return ''
-    own = _others(aliases, [card.alias for card in cards]) if cards else []
+    own: list[str] = []
+    if cards:
+        # Only then does the description set these options.
+        own = _others(aliases, [card.alias for card in cards])
+        specs = [spec for card in cards for spec in card.device_specs]
+        lines += _strings('    device_specs:', _others(device_specs, specs), 6)
     return ''.join(
         f'{line}\n'
         for line in (
