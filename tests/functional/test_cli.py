@@ -210,7 +210,10 @@ class FormatTest(base.HostTestCase):
         found = self.run_on('l40s-vendor-vfio', 'config', 'pci')
         self.assertEqual((0, ''), (found.code, found.err))
         lines = found.out.splitlines()
-        self.assertEqual('[pci]', lines[0])
+        self.assertEqual(
+            ['[filter_scheduler]', 'pci_in_placement = true', '[pci]'],
+            lines[:3],
+        )
         specs = [x for x in lines if x.startswith('device_spec = ')]
         self.assertEqual(3, len(specs))
 
