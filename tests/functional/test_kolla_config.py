@@ -22,7 +22,6 @@ from tests.functional.fixtures import nova as nova_fixture  # isort: skip
 import nova.conf.devices
 import yaml
 from nova import objects
-from nova.compute import pci_placement_translator as translator
 from nova.pci import request as pci_request
 from nova.pci import whitelist
 from nova.scheduler import filters, weights
@@ -32,7 +31,7 @@ from nova_vgpu_ext.plan.kolla import render
 from nova_vgpu_ext.sim import builder, profile
 from tests import base
 from tests.functional.base import run_cli
-from tests.functional.fixtures import kolla_config
+from tests.functional.fixtures import kolla_config, nova_pci
 
 #: By host: its simulated hardware, and the nova.conf that it has before
 #: kolla-ansible comes; None for one that the description was written for.
@@ -222,22 +221,8 @@ class TestKollaConfig(base.TestCase):
         self.assertEqual(
             {'l40s-12q', 'nic'}, set(pci_request.get_alias_from_config())
         )
-        view = translator.PlacementView('gpu03', [])
         card = profile.load('l40s-vendor-vfio').gpus[0]
-        for vf in card.vfs:
-            device = objects.PciDevice(
-                address=vf.address,
-                parent_addr=card.address,
-                vendor_id=card.vendor_id,
-                product_id=card.device_id,
-                dev_type='type-VF',
-                status='available',
-                instance_uuid=None,
-                extra_info={},
-            )
-            found = specs.get_devspec(device)
-            if found is not None:
-                view.process_dev(device, found)
+        theirs = nova_pci.providers('gpu03', card)
         (provider,) = (
             self.host('gpu03', self.merged.path('gpu03', render.COMPUTE))
             .plan()
@@ -245,7 +230,7 @@ class TestKollaConfig(base.TestCase):
         )
         self.assertEqual(
             {provider.name: (provider.resource_class, provider.total)},
-            {n: (p.resource_class, p.total) for n, p in view.rps.items()},
+            {n: (p.resource_class, p.total) for n, p in theirs.items()},
         )
 
     def test_host_without_gpus(self) -> None:

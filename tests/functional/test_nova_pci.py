@@ -22,15 +22,14 @@ import hypothesis
 from hypothesis import strategies as st
 from nova import exception as nova_exception
 from nova import objects
-from nova.compute import pci_placement_translator as translator
 from nova.pci import request as pci_request
-from nova.pci import whitelist
 
 from nova_vgpu_ext import models
 from nova_vgpu_ext.host import snapshot
 from nova_vgpu_ext.plan import pci
 from nova_vgpu_ext.sim import builder, description, profile
 from tests import base
+from tests.functional.fixtures import nova_pci
 
 NODE = nova_fixture.NODE
 
@@ -64,26 +63,9 @@ class TestNovaPci(base.TestCase):
         nova_fixture.load_conf([self.write_conf('\n'.join(lines))])
         conf = nova_fixture.CONF
         self.assertTrue(conf.pci.report_in_placement)
-        specs = whitelist.Whitelist(conf.pci.device_spec)
-        view = translator.PlacementView(NODE, [])
-        for vf in card.vfs:
-            device = objects.PciDevice(
-                address=vf.address,
-                parent_addr=card.address,
-                vendor_id=card.vendor_id,
-                product_id=card.device_id,
-                dev_type='type-VF',
-                status='available',
-                instance_uuid=None,
-                extra_info={},
-            )
-            found = specs.get_devspec(device)
-            if found is not None:
-                self.assertEqual('false', found.get_tags()['managed'])
-                view.process_dev(device, found)
         return {
             name: (rp.resource_class, rp.total, rp.traits)
-            for name, rp in view.rps.items()
+            for name, rp in nova_pci.providers(NODE, card).items()
         }
 
     def test_random_types(self) -> None:
