@@ -12,6 +12,7 @@
 """Sphinx, for the documentation."""
 
 import shutil
+from typing import ClassVar
 
 from docutils import nodes
 from docutils.parsers.rst import Directive, directives
@@ -66,7 +67,7 @@ class GraphAsText(Directive):
     """What a picture is where Graphviz is not installed: its source."""
 
     has_content = True
-    option_spec = {'alt': directives.unchanged}
+    option_spec: ClassVar = {'alt': directives.unchanged}
 
     def run(self):
         """Show the text."""

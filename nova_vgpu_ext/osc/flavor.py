@@ -247,9 +247,8 @@ class FlavorCheck(base.Lister):
     """Find flavors that never fit, or that start servers without a GPU.
 
     Looks at every flavor that asks for vGPUs, or was meant to, in any
-    spelling. One row for each fault, in the order of the flavors' names, with
-    the extra spec, what was found and what to do. What has no room now but
-    would on empty hosts is no fault.
+    spelling. One row for each fault, in the order of the flavors' names. What
+    has no room now but would on empty hosts is no fault.
 
     The exit code is 1 if there is an error, and 0 with warnings or nothing.
     """
