@@ -53,10 +53,15 @@ class CloudOutputsTest(osc_base.OscTestCase):
             'flavor set vgpu.1q --property resources:VGPU=1 '
             '--property trait:CUSTOM_NVIDIA_194=required',
         )
-        self.show_any(
-            'flavor-param',
-            'flavor set vgpu.1q --property vgpu:frame_rate_limiter=0',
-        )
+        for name, specification in (
+            ('plain', 'resources:VGPU=1'),
+            ('param', 'vgpu:frame_rate_limiter=0'),
+            ('policy', 'vgpu:gpu_policy=spread'),
+        ):
+            self.show_any(
+                f'flavor-{name}',
+                f'flavor set vgpu.1q --property {specification}',
+            )
         self.wrong_flavors()
         self.show('flavor-check', 'flavor check -f yaml')
         one = {'VGPU': 1}

@@ -31,6 +31,10 @@ _PROGRAMS = {
     'tools/lab': (sys.executable, '-m', 'tools.labvm'),
     'tools/test': ('tools/test',),
 }
+_LITERAL = re.compile(
+    r'^(?!\.\. ).*::\n\n +([$#] |(openstack|nova-vgpu|tools/\w+) )',
+    re.MULTILINE,
+)
 _OPTION = re.compile(r'--[a-z][a-z-]*')
 
 
@@ -60,6 +64,12 @@ class DocsTest(base.TestCase):
             else:
                 self.assertIn(block.place, _PLACES, str(block))
             self.assertTrue(block.commands, str(block))
+
+    def test_commands_are_in_command_blocks(self) -> None:
+        """A plain literal block is not read by the test above."""
+        source = doc_blocks.ROOT / 'doc' / 'source'
+        for path in sorted(source.rglob('*.rst')):
+            self.assertIsNone(_LITERAL.search(path.read_text()), path)
 
     def test_usage(self) -> None:
         """The programs exist, and know the options."""
