@@ -41,6 +41,7 @@ ALLOWED = {
     'osc': _SHARED
     | {'cells', 'compute', 'osc', 'placement', 'plan', '__init__'},
     'nova_plugins': _SHARED | {'conf', 'nova_plugins', 'placement', 'plan'},
+    'guest': _SHARED | {'guest'},
     'kolla': _SHARED | {'host', 'kolla', 'plan'},
     'runtime': _SHARED | {'conf', 'host', 'sim', 'plan', 'placement'},
     'arguments': {'runtime'},
@@ -48,7 +49,7 @@ ALLOWED = {
     'agent': _SHARED
     | {'conf', 'host', 'plan', *_SHARED_BY_PROGRAMS, 'agent', '__init__'},
     'cli': _SHARED
-    | {'conf', 'host', 'kolla', 'sim', 'plan', 'cli', '__init__'}
+    | {'conf', 'guest', 'host', 'kolla', 'sim', 'plan', 'cli', '__init__'}
     | _SHARED_BY_PROGRAMS,
     '__init__': set(),
 }
