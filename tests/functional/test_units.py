@@ -42,7 +42,9 @@ class UnitsTest(base.TestCase):
 
     def installed(self) -> list[str]:
         """Put the units where their programs are those of this Python."""
-        programs = pathlib.Path(sys.executable).parent
+        # A unit's program cannot have a space in its path.
+        programs = self.temp_dir() / 'bin'
+        programs.symlink_to(pathlib.Path(sys.executable).parent)
         folder = self.temp_dir()
         for path in UNITS.iterdir():
             text = path.read_text()
