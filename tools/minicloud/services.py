@@ -98,10 +98,14 @@ class Services:
         self._start_rabbitmq()
         data = cloud.data / 'mariadb'
         if not data.exists():
+            data.mkdir()
+            # The script splits a path at spaces.
+            link = cloud.sockets / 'data'
+            link.symlink_to(data)
             self.run(
                 str(_program('mariadb-install-db')),
                 '--no-defaults',
-                f'--datadir={data}',
+                f'--datadir={link}',
                 '--auth-root-authentication-method=socket',
                 '--skip-test-db',
                 *_as_root(),
