@@ -166,7 +166,7 @@ class DevstackTest(base.LabTestCase):
             '0000:89:00.0',
             conf['mdev_nvidia-196']['device_addresses'],
         )
-        self.guest.run(f'{BIN}/nova-vgpu --config-file {CPU_CONF} hook status')
+        self.guest.run('test -x /etc/libvirt/hooks/qemu.d/nova-vgpu')
         for unit in UNITS:
             self.guest.run(
                 f'systemctl is-active {unit} && systemctl is-enabled {unit}'
