@@ -35,7 +35,7 @@ class DocsTest(test_host.HostTestCase):
         """They succeed, and print what the page shows."""
         self.with_placement()
         # The first page makes it.
-        self.guest.run(f'echo 1 >/sys/bus/mdev/devices/{MDEV}/remove')
+        self.guest.try_run(f'echo 1 >/sys/bus/mdev/devices/{MDEV}/remove')
         # A wheel has the units there.
         self.guest.run(
             'mkdir -p /opt/nova-vgpu/lib/systemd && '
@@ -46,7 +46,7 @@ class DocsTest(test_host.HostTestCase):
             'systemctl disable --now nova-vgpu-agent.service; '
             'systemctl disable nova-vgpu-prepare.service; '
             'rm -rf /etc/systemd/system/nova-vgpu-*.service /opt/nova-vgpu; '
-            'rm -f /opt/nova-vgpu-ext/guest.xml; systemctl daemon-reload; '
+            'rm -f /root/guest.xml; systemctl daemon-reload; '
             'nova-vgpu hook remove; systemctl restart libvirtd',
         )
         blocks = [
@@ -77,7 +77,7 @@ class DocsTest(test_host.HostTestCase):
 
     def in_one_shell(self, commands: list[str]) -> list[tuple[int, str]]:
         """Run commands as a person types them, who stays in a folder."""
-        lines = ['exec 2>&1', 'cd /opt/nova-vgpu-ext']
+        lines = ['exec 2>&1', 'cd /root']
         for command in commands:
             lines += [command, f'echo "{_MARK} $?"']
         printed = self.guest.run('bash', 300, '\n'.join(lines) + '\n')
