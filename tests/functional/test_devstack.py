@@ -11,7 +11,7 @@
 # under the License.
 """The settings of devstack's plugin, and the files that it writes.
 
-The rest of it runs in ``tests/lab``, with a kernel and libvirt.
+What takes a kernel and libvirt is not tested here.
 """
 
 from __future__ import annotations
