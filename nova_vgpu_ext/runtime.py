@@ -126,7 +126,9 @@ class Runtime:
     @functools.cached_property
     def driver_catalog(self) -> str:
         """Where the driver's own list of types is."""
-        return self._own_path('driver_catalog', 'vgpuConfig.xml')
+        from nova_vgpu_ext.sim import kernel
+
+        return self._own_path('driver_catalog', kernel.CATALOG)
 
     @functools.cached_property
     def libvirt_uri(self) -> str:

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 
 from nova_vgpu_ext import exception
 from nova_vgpu_ext.cli.base import Command
-from nova_vgpu_ext.guest import render, series
+from nova_vgpu_ext.guest import series
 from nova_vgpu_ext.guest.settings import (
     SERVER_PORT,
     Driver,
@@ -47,6 +47,8 @@ class GuestConfig(Command):
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Add the arguments."""
+        from nova_vgpu_ext.guest import render
+
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
         parser.add_argument(
             '--type',
@@ -70,59 +72,14 @@ class GuestConfig(Command):
             help='cloud-config (default on Linux); one script (default on '
             'windows); or the script in a MIME message, beside other parts',
         )
-        driver = parser.add_argument_group('driver')
-        driver.add_argument(
-            '--driver-url',
-            metavar='URL',
-            help='where guests find its package (.run, .deb, .rpm, .exe); '
-            'without it the image has the driver',
-        )
-        driver.add_argument(
-            '--sha256',
-            metavar='SUM',
-            help='its checksum, as sha256sum prints it',
-        )
-        driver.add_argument(
-            '--kernel-source-path',
-            metavar='PATH',
-            help="where a .run finds the kernel's sources, if at an unusual "
-            'place',
-        )
-        driver.add_argument(
-            '--no-dkms',
-            dest='dkms',
-            action='store_false',
-            help='let a .run build its module for the running kernel only',
-        )
-        licence = parser.add_argument_group('licence')
-        either = licence.add_mutually_exclusive_group()
-        either.add_argument(
-            '--token',
-            metavar='FILE',
-            help='a client configuration token, which only its owner reads',
-        )
-        either.add_argument(
-            '--license-server',
-            metavar='HOST[:PORT]',
-            help=f'a legacy licence server (port {SERVER_PORT})',
-        )
-        licence.add_argument(
-            '--backup-server',
-            metavar='HOST[:PORT]',
-            help='another one, for when that does not answer',
-        )
-        licence.add_argument(
-            '--edition',
-            dest='editions',
-            action='append',
-            choices=[edition.value for edition in Edition],
-            help='what it has licences for (default: vws, vpc and vapps); '
-            'series C needs compute',
-        )
+        _add_driver(parser)
+        _add_licence(parser)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         """Print it."""
+        from nova_vgpu_ext.guest import render
+
         system = System(parsed_args.system)
         settings = _settings(parsed_args)
         series.check(list(_vgpus(parsed_args.types)), system, settings)
@@ -134,6 +91,60 @@ class GuestConfig(Command):
             form = render.Format.CLOUD_CONFIG
         self.app.stdout.write(render.render(system, settings, form))
         return 0
+
+
+def _add_driver(parser: argparse.ArgumentParser) -> None:
+    driver = parser.add_argument_group('driver')
+    driver.add_argument(
+        '--driver-url',
+        metavar='URL',
+        help='where guests find its package (.run, .deb, .rpm, .exe); '
+        'without it the image has the driver',
+    )
+    driver.add_argument(
+        '--sha256',
+        metavar='SUM',
+        help='its checksum, as sha256sum prints it',
+    )
+    driver.add_argument(
+        '--kernel-source-path',
+        metavar='PATH',
+        help="where a .run finds the kernel's sources, if at an unusual place",
+    )
+    driver.add_argument(
+        '--no-dkms',
+        dest='dkms',
+        action='store_false',
+        help='let a .run build its module for the running kernel only',
+    )
+
+
+def _add_licence(parser: argparse.ArgumentParser) -> None:
+    licence = parser.add_argument_group('licence')
+    either = licence.add_mutually_exclusive_group()
+    either.add_argument(
+        '--token',
+        metavar='FILE',
+        help='a client configuration token, which only its owner reads',
+    )
+    either.add_argument(
+        '--license-server',
+        metavar='HOST[:PORT]',
+        help=f'a legacy licence server (port {SERVER_PORT})',
+    )
+    licence.add_argument(
+        '--backup-server',
+        metavar='HOST[:PORT]',
+        help='another one, for when that does not answer',
+    )
+    licence.add_argument(
+        '--edition',
+        dest='editions',
+        action='append',
+        choices=[edition.value for edition in Edition],
+        help='what it has licences for (default: vws, vpc and vapps); '
+        'series C needs compute',
+    )
 
 
 def _vgpus(names: list[str]) -> Iterator[tuple[str, str | None]]:

@@ -27,7 +27,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from nova_vgpu_ext.sim import builder, catalog, changes, description, state
+from nova_vgpu_ext.sim import builder, changes, description, state
 
 #: Below the root of a simulated host.
 FOLDER = '.nova-vgpu-sim'
@@ -60,6 +60,9 @@ def build(
         is as after a boot, without any vGPU.
     :raises exception.VgpuError: as of the same.
     """
+    # Every command on a host imports this module, and none needs XML.
+    from nova_vgpu_ext.sim import catalog
+
     if not vfs:
         profile = _booted(profile)
     builder.build(profile, directory)
