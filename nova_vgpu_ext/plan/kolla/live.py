@@ -13,12 +13,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator, Sequence
 
 from nova_vgpu_ext.models import DevicesConfig, Snapshot, TypeConfig
 from nova_vgpu_ext.plan import pci
-from nova_vgpu_ext.plan.kolla import devices
+from nova_vgpu_ext.plan.kolla import devices, values
 
 
 def write(
@@ -108,24 +107,17 @@ def _cards(cards: Sequence[pci.PciProvider]) -> Iterator[str]:
         yield from (f'          - {_quoted(vf)}' for vf in card.vfs)
 
 
-def _others(values: Collection[str], ours: Collection[str]) -> list[str]:
-    known = [json.loads(value) for value in ours]
-    return [value for value in values if _parsed(value) not in known]
-
-
-def _parsed(value: str) -> object:
-    try:
-        return json.loads(value)
-    except ValueError:
-        return None
+def _others(found: Collection[str], ours: Collection[str]) -> list[str]:
+    known = [values.load_object(text) for text in ours]
+    return [text for text in found if values.load_object(text) not in known]
 
 
 def _strings(
-    heading: str, values: Collection[str], indent: int
+    heading: str, texts: Collection[str], indent: int
 ) -> Iterator[str]:
-    if values:
+    if texts:
         yield heading
-    yield from (f'{" " * indent}- {_quoted(value)}' for value in values)
+    yield from (f'{" " * indent}- {_quoted(text)}' for text in texts)
 
 
 def _quoted(text: str) -> str:

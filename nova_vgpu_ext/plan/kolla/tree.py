@@ -100,7 +100,9 @@ def plan(
         changes.append(
             Change(path, texts.get(path), new if new.strip() else None)
         )
-    findings += _conflicts_of_hosts(root, texts, description, inventory)
+    findings += _conflicts_of_hosts(
+        root, texts, description, inventory, blocks
+    )
     return tuple(changes), list(dict.fromkeys(findings))
 
 
@@ -113,9 +115,9 @@ def _conflicts_of_hosts(
     texts: Mapping[str, str],
     description: Description,
     inventory: Inventory | None,
+    blocks: Mapping[str, str],
 ) -> Iterator[Finding]:
     """Find options of one host's files, which replace those of the block."""
-    blocks = render.blocks(description)
     services = ''.join(
         blocks[name] for name in render.SERVICES if name != render.COMPUTE
     )
