@@ -16,7 +16,7 @@ A command whose output a page shows is best made into a file of
 as ``.. code-block:: console``, says with its ``:class:`` how it is tested:
 
 ``run-in-lab``
-    It is for the virtual machine. No test runs these blocks yet.
+    ``tests.lab.test_docs`` runs it in the virtual machine.
 ``run-in-cloud``
     ``tests.cloud.test_docs`` runs it in the small OpenStack.
 ``usage``
