@@ -11,7 +11,7 @@
 # under the License.
 """The settings of devstack's plugin, and the files that it writes.
 
-What takes a kernel and libvirt is not tested here.
+The rest of it runs in ``tests/lab``, with a kernel and libvirt.
 """
 
 from __future__ import annotations
