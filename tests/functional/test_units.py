@@ -14,13 +14,17 @@
 from __future__ import annotations
 
 import pathlib
+import re
 import subprocess
 import sys
+import textwrap
 
 import nova_vgpu_ext
 from tests import base
 
-UNITS = pathlib.Path(nova_vgpu_ext.__file__).parents[1] / 'etc' / 'systemd'
+ROOT = pathlib.Path(nova_vgpu_ext.__file__).parents[1]
+UNITS = ROOT / 'etc' / 'systemd'
+MIG = ROOT / 'doc' / 'source' / 'user' / 'mig.rst'
 #: Ten times the highest exposure that "systemd-analyze security" may find.
 EXPOSURES = {'nova-vgpu-agent.service': 28, 'nova-vgpu-prepare.service': 43}
 SECONDS = 60
@@ -70,3 +74,32 @@ class UnitsTest(base.TestCase):
                 f'--threshold={limit}',
                 str(UNITS / name),
             )
+
+    def test_mig(self) -> None:
+        """The unit and the script of the page on MIG fit in before ours."""
+        unit, script = (
+            textwrap.dedent(text)
+            for text in re.findall(
+                r'code-block:: (?:ini|sh)\n\n(.*?\n)(?=\S)',
+                MIG.read_text(),
+                re.DOTALL,
+            )
+        )
+        prepare, other = 'nova-vgpu-prepare.service', 'gpu-instances.service'
+        for line in (f'Before={prepare}', f'WantedBy={prepare}'):
+            self.assertIn(line, unit.split('\n'))
+        self.assertTrue((UNITS / prepare).exists())
+        folder = self.temp_dir()
+        program = folder / 'make-gpu-instances'
+        program.write_text(script)
+        program.chmod(0o755)
+        path = folder / other
+        path.write_text(
+            unit.replace('/usr/local/sbin/make-gpu-instances', str(program))
+        )
+        self.analyze('verify', str(path), *self.installed())
+        subprocess.run(  # noqa: S603
+            ['shellcheck', str(program)],  # noqa: S607
+            check=True,
+            timeout=SECONDS,
+        )
