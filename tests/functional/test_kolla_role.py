@@ -18,14 +18,17 @@ import os
 import shutil
 import subprocess
 import sys
+from typing import Any
 
 import jinja2
+import yaml
 
 from nova_vgpu_ext.sim import kernel, profile
 from tests import base
 from tests.functional.fixtures import kolla
 
 AGENT = 'nova_vgpu_agent'
+PRECHECK = 'nova_vgpu_precheck'
 PREPARE = 'nova-vgpu-prepare.service'
 ROLE = kolla.CONFIGS / 'ansible/roles/nova_vgpu'
 VOLUMES = """\
@@ -69,9 +72,11 @@ class KollaRoleTest(base.TestCase):
         self.assertEqual(0, outcome.code, outcome.output)
         return outcome
 
-    def refuse(self, action: str, *texts: str) -> None:
+    def refuse(
+        self, action: str, *texts: str, playbook: str = 'vgpu.yml'
+    ) -> None:
         """Find errors, and that nothing on the host is changed."""
-        outcome = self.kolla.run(action)
+        outcome = self.kolla.run(action, playbook=playbook)
         self.assertNotEqual(0, outcome.code, outcome.output)
         for text in texts:
             self.assertIn(text, outcome.output)
@@ -97,11 +102,6 @@ class KollaRoleTest(base.TestCase):
             'deploy', 'Missing: container_config_directory, ', 'is not linked'
         )
         self.kolla.playbooks = linked
-        self.kolla.inventory.write_text(
-            kolla.INVENTORY.replace('[nova-vgpu]\ngpu01\n', '')
-        )
-        self.refuse('deploy', 'The inventory has no group nova-vgpu')
-        self.kolla.inventory.write_text(kolla.INVENTORY)
         # An older release of kolla-ansible.
         variables = self.kolla.playbooks / 'group_vars'
         variables.unlink()
@@ -112,6 +112,66 @@ class KollaRoleTest(base.TestCase):
         )
         self.refuse(
             'deploy', 'Missing: default_container_dimensions. Those that'
+        )
+
+    def inventory(self, group: str) -> None:
+        """Write the inventory, with other lines for the group."""
+        self.kolla.inventory.write_text(
+            kolla.INVENTORY.replace('[nova-vgpu]\ngpu01\n', group)
+        )
+
+    def test_inventory(self) -> None:
+        """A missing group is an error, an empty one a warning."""
+        self.kolla.nova_conf()
+        for playbook in ('vgpu.yml', 'vgpu-remove.yml'):
+            self.inventory('')
+            self.refuse(
+                'deploy',
+                'The inventory has no group nova-vgpu (nova_vgpu_group of',
+                playbook=playbook,
+            )
+            self.inventory('[nova-vgpu]\n')
+            outcome = self.succeed('deploy', playbook=playbook)
+            self.assertIn('WARNING: the group nova-vgpu of', outcome.output)
+        self.inventory('[nova-vgpu:children]\ngpu-v100\n')
+        self.refuse(
+            'deploy',
+            'The inventory has no hosts. Ansible could not read it',
+            "undefined group 'gpu-v100'",
+        )
+
+    def test_description(self) -> None:
+        """Hosts and groups with GPUs are looked for in the inventory."""
+        self.kolla.nova_conf()
+        self.render({'gpu-v100': {'gpus': {'all': 'V100DX-1Q'}}}, {})
+        self.refuse('deploy', 'The inventory has no group gpu-v100, for which')
+        self.render(
+            {'compute': {'gpus': {'all': 'V100DX-1Q'}}},
+            {'cpu01': {'gpus': {}}},
+        )
+        self.refuse(
+            'prechecks',
+            'gpu02 has GPUs in',
+            'but is not in the group nova-vgpu of the inventory',
+        )
+        # What others have written there may need facts.
+        with open(self.kolla.etc / 'config/nova/nova-compute.conf', 'a') as f:
+            f.write('[DEFAULT]\nmy_ip = {{ ansible_facts.x.address }}\n')
+        self.succeed('prechecks')
+
+    def render(self, groups: dict[str, Any], hosts: dict[str, Any]) -> None:
+        """Give a description to ``nova-vgpu kolla render``."""
+        path = self.kolla.folder / 'vgpu-hosts.yml'
+        path.write_text(yaml.safe_dump({'groups': groups, 'hosts': hosts}))
+        subprocess.run(  # noqa: S603
+            [
+                os.path.join(os.path.dirname(sys.executable), 'nova-vgpu'),
+                *('kolla', 'render', str(path)),
+                *('--output', str(self.kolla.etc / 'config')),
+            ],
+            capture_output=True,
+            check=True,
+            timeout=60,
         )
 
     def test_lost_volumes(self) -> None:
@@ -137,17 +197,21 @@ class KollaRoleTest(base.TestCase):
         self.kolla.nova_conf(root)
         self.succeed('pull')
         self.assertEqual([['pull', f'{kolla.IMAGE}:1.0']], self.calls())
+        self.render({}, {'gpu01': {'gpus': {'all': 'V100DX-1Q'}}})
         outcome = self.succeed('prechecks')
         self.assertEqual(0, outcome.count('changed'), outcome.output)
-        name = 'nova_vgpu_precheck'
-        self.assertEqual(
-            [[verb, name] for verb in ('create', 'start', 'remove')],
-            self.calls(),
-        )
+        run = [[verb, PRECHECK] for verb in ('create', 'start', 'remove')]
+        self.assertEqual(run, self.calls())
+        # One that was interrupted has left its container.
+        left = {'State': {'Status': 'running'}, 'Log': ['[]', '']}
+        self.kolla.change(containers={PRECHECK: left})
         self.kolla.nova_conf(root, conf)
         outcome = self.kolla.run('prechecks')
         self.assertEqual(2, outcome.code, outcome.output)
         self.assertRegex(outcome.output, r'error: config: .*0000:99:00\.0')
+        self.assertEqual(
+            [['stop', PRECHECK], ['remove', PRECHECK], *run], self.calls()
+        )
         self.assertEqual({}, self.kolla.state()['containers'])
 
     def test_life(self) -> None:
