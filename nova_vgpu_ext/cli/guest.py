@@ -195,16 +195,7 @@ def _driver(parsed_args: argparse.Namespace) -> Driver | None:
 
 
 def _server(text: str | None) -> Server | None:
-    if text is None:
-        return None
-    host, colon, port = text.rpartition(':')
-    if not colon or host.endswith(':') or port.endswith(']'):
-        return Server(text.strip('[]'))
-    if not port.isascii() or not port.isdigit():
-        raise exception.ConfigError(
-            'licence server', f'port {port[:20]!r}', '1 to 65535'
-        )
-    return Server(host.strip('[]'), int(port[:6]))
+    return None if text is None else Server.parse(text)
 
 
 def read_token(path: str) -> str:

@@ -145,6 +145,21 @@ class Server:
                 'licence server', f'port {self.port}', '1 to 65535'
             )
 
+    @classmethod
+    def parse(cls, text: str) -> Server:
+        """Read ``HOST`` or ``HOST:PORT``; an IPv6 address may be in brackets.
+
+        :raises ConfigError: it is neither.
+        """
+        host, colon, port = text.rpartition(':')
+        if not colon or host.endswith(':') or port.endswith(']'):
+            return cls(text.strip('[]'))
+        if not port.isascii() or not port.isdigit():
+            raise exception.ConfigError(
+                'licence server', f'port {port[:20]!r}', '1 to 65535'
+            )
+        return cls(host.strip('[]'), int(port[:6]))
+
 
 @dataclasses.dataclass(frozen=True)
 class Settings:

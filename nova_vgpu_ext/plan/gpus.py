@@ -184,12 +184,15 @@ def is_type_trait(name: str) -> bool:
 
 def offered(gpu: CloudGpu) -> OfferedType:
     """Read what type a GPU offers from its traits, or else its class."""
-    ids = type_ids(gpu.traits)
-    product = _only(_PRODUCT_TRAIT, gpu.traits) or _only(
-        _PRODUCT_CLASS, gpu.capacities
-    )
-    series = _only(_SERIES_TRAIT, gpu.traits)
-    memory = _only(_MEMORY_TRAIT, gpu.traits)
+    return described(gpu.traits, gpu.capacities)
+
+
+def described(names: Collection[str], classes: Collection[str]) -> OfferedType:
+    """Read what type some traits, or else resource classes, describe."""
+    ids = type_ids(names)
+    product = _only(_PRODUCT_TRAIT, names) or _only(_PRODUCT_CLASS, classes)
+    series = _only(_SERIES_TRAIT, names)
+    memory = _only(_MEMORY_TRAIT, names)
     return OfferedType(
         id=ids[0] if len(ids) == 1 else None,
         product=product[1].replace('_', '-') if product else None,
