@@ -1,0 +1,208 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""The sections of the configuration that say what guests get."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeVar
+
+from oslo_config import cfg
+
+from nova_vgpu_ext import exception
+from nova_vgpu_ext.conf import vendordata
+from nova_vgpu_ext.guest.settings import Driver, Edition, Server, System
+from nova_vgpu_ext.vendordata import rules, tokens
+from nova_vgpu_ext.vendordata.rules import Conditions, Rule
+
+_Choice = TypeVar('_Choice', System, Edition)
+
+
+@dataclasses.dataclass(frozen=True)
+class Licence:
+    """Where guests get their licence; the token itself is not here."""
+
+    token_file: str | None
+    server: Server | None
+    backup: Server | None
+    editions: frozenset[Edition]
+
+
+@dataclasses.dataclass(frozen=True)
+class Rules:
+    """All that the configuration says."""
+
+    drivers: Sequence[Rule[Driver]]
+    licences: Sequence[Rule[Licence]]
+
+    @property
+    def ask_domain(self) -> bool:
+        """Whether any of them depends on the domain of the project."""
+        found = [rule.conditions for rule in self.drivers]
+        found += [rule.conditions for rule in self.licences]
+        return any(conditions.domains for conditions in found)
+
+
+def load(conf: cfg.ConfigOpts) -> Rules:
+    """Read the sections.
+
+    :param conf: options whose files have been read.
+    :raises ConfigError: a value cannot be used, or two sections are for the
+        same guests.
+    """
+    drivers = []
+    licences = []
+    for name in vendordata.register_guests(conf):
+        section = _Section(conf, name)
+        conditions = section.conditions()
+        if section.says(vendordata.DRIVER):
+            drivers.append(Rule(name, conditions, section.driver()))
+        if section.says(vendordata.LICENCE):
+            licences.append(Rule(name, conditions, section.licence()))
+    rules.check(drivers, 'a driver')
+    rules.check(licences, 'a licence')
+    return Rules(drivers, licences)
+
+
+def value(conf: cfg.ConfigOpts, group: str, name: str) -> Any:
+    """Read an option.
+
+    :raises ConfigError: the value is not of its type.
+    """
+    try:
+        return conf[group][name]
+    except (
+        cfg.ConfigFileValueError,
+        cfg.NoSuchOptError,
+        cfg.TemplateSubstitutionError,
+    ) as error:
+        raise exception.ConfigError(
+            f'[{group}] {name}',
+            ' '.join(str(error).split())[:200],
+            'a value of its type',
+            'mend or remove the line',
+        ) from error
+
+
+class _Section:
+    """One section.
+
+    :param name: its name.
+    """
+
+    def __init__(self, conf: cfg.ConfigOpts, name: str) -> None:
+        self._conf = conf
+        self._name = name
+
+    def says(self, names: Iterable[str]) -> bool:
+        """Tell whether the files have any of these options here."""
+        for name in names:
+            self._get(name)  # The location of a bad value is an error.
+            found = self._conf.get_location(name, self._name)
+            if found is not None and found.location.is_user_controlled:
+                return True
+        return False
+
+    def conditions(self) -> Conditions:
+        """Read for which guests it is."""
+        if self._name == vendordata.GUEST:
+            return Conditions()
+        return Conditions(
+            projects=frozenset(self._get('projects')),
+            domains=frozenset(self._get('domains')),
+            types=frozenset(t.casefold() for t in self._get('types')),
+            systems=self._choices('systems', System),
+        )
+
+    def driver(self) -> Driver | None:
+        """Read the driver; None where the images have it."""
+        url, checksum = self._get('driver_url'), self._get('driver_sha256')
+        if bool(url) != bool(checksum):
+            raise exception.ConfigError(
+                f'[{self._name}] driver_url, driver_sha256',
+                'one of the two',
+                'both: a guest runs the driver as root',
+                'sha256sum FILE prints the checksum',
+            )
+        if not url:
+            self._refuse(('kernel_source_path', 'dkms'), 'driver_url')
+            return None
+        with _named(self._name):
+            return Driver(
+                url,
+                checksum,
+                self._get('kernel_source_path') or None,
+                self._get('dkms'),
+            )
+
+    def licence(self) -> Licence | None:
+        """Read the licence; None where such guests get none."""
+        token, server = self._get('token_file'), self._get('license_server')
+        backup = self._get('backup_server')
+        if token and server:
+            raise self._error('token_file, license_server', 'both', 'one')
+        if backup and not server:
+            raise self._error(
+                'backup_server', repr(backup[:80]), 'license_server beside it'
+            )
+        editions = self._choices('editions', Edition)
+        if token:
+            tokens.check_name(token, f'[{self._name}] token_file')
+        elif not server:
+            self._refuse(('editions',), 'token_file or license_server')
+            return None
+        with _named(self._name):
+            return Licence(
+                token or None,
+                Server.parse(server) if server else None,
+                Server.parse(backup) if backup else None,
+                editions,
+            )
+
+    def _refuse(self, names: Iterable[str], missing: str) -> None:
+        """Refuse options that say nothing without another one."""
+        for name in names:
+            if self.says([name]):
+                raise self._error(name, 'it alone', f'{missing} beside it')
+
+    def _get(self, name: str) -> Any:
+        return value(self._conf, self._name, name)
+
+    def _choices(self, name: str, kind: type[_Choice]) -> frozenset[_Choice]:
+        try:
+            return frozenset(kind(word) for word in self._get(name))
+        except ValueError as error:
+            names = ', '.join(member.value for member in kind)
+            raise self._error(
+                name, str(error)[:80], f'some of {names}'
+            ) from error
+
+    def _error(
+        self, name: str, found: str, expected: str
+    ) -> exception.ConfigError:
+        return exception.ConfigError(f'[{self._name}] {name}', found, expected)
+
+
+@contextlib.contextmanager
+def _named(section: str) -> Iterator[None]:
+    """Name the section in errors of the values."""
+    try:
+        yield
+    except exception.ConfigError as error:
+        raise exception.ConfigError(
+            f'[{section}] {error.option}',
+            error.found,
+            error.expected,
+            error.remedy,
+        ) from error
