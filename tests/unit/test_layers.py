@@ -39,9 +39,11 @@ ALLOWED = {
     'compute': _SHARED | {'compute'},
     'cells': set(),
     'osc': _SHARED
-    | {'cells', 'compute', 'osc', 'placement', 'plan', '__init__'},
+    | {'cells', 'compute', 'guest_options', 'osc', 'placement', 'plan'}
+    | {'__init__'},
     'nova_plugins': _SHARED | {'conf', 'nova_plugins', 'placement', 'plan'},
     'guest': _SHARED | {'guest'},
+    'guest_options': _SHARED | {'guest'},
     'kolla': _SHARED | {'host', 'kolla', 'plan'},
     'runtime': _SHARED | {'conf', 'host', 'sim', 'plan', 'placement'},
     'arguments': {'runtime'},
@@ -49,7 +51,8 @@ ALLOWED = {
     'agent': _SHARED
     | {'conf', 'host', 'plan', *_SHARED_BY_PROGRAMS, 'agent', '__init__'},
     'cli': _SHARED
-    | {'conf', 'guest', 'host', 'kolla', 'sim', 'plan', 'cli', '__init__'}
+    | {'conf', 'guest_options', 'host', 'kolla', 'sim', 'plan', 'cli'}
+    | {'__init__'}
     | _SHARED_BY_PROGRAMS,
     '__init__': set(),
 }
