@@ -31,6 +31,11 @@ AGENT = 'nova_vgpu_agent'
 PRECHECK = 'nova_vgpu_precheck'
 PREPARE = 'nova-vgpu-prepare.service'
 ROLE = kolla.CONFIGS / 'ansible/roles/nova_vgpu'
+CARD = {
+    'vendor_vfio': {
+        '0000:c1:00.0': {'type': 'L40S-12Q', 'vfs': ['0000:c1:00.4']}
+    }
+}
 VOLUMES = """\
 - hosts: compute
   gather_facts: false
@@ -147,10 +152,11 @@ class KollaRoleTest(base.TestCase):
         self.refuse('deploy', 'The inventory has no group gpu-v100, for which')
         self.render(
             {'compute': {'gpus': {'all': 'V100DX-1Q'}}},
-            {'cpu01': {'gpus': {}}},
+            {'cpu01': CARD},
         )
         self.refuse(
             'prechecks',
+            'cpu01 has GPUs in',
             'gpu02 has GPUs in',
             'but is not in the group nova-vgpu of the inventory',
         )
@@ -197,7 +203,8 @@ class KollaRoleTest(base.TestCase):
         self.kolla.nova_conf(root)
         self.succeed('pull')
         self.assertEqual([['pull', f'{kolla.IMAGE}:1.0']], self.calls())
-        self.render({}, {'gpu01': {'gpus': {'all': 'V100DX-1Q'}}})
+        nic = '{"vendor_id": "15b3", "product_id": "1018"}'
+        self.render({}, {'gpu01': CARD, 'cpu01': {'device_specs': [nic]}})
         outcome = self.succeed('prechecks')
         self.assertEqual(0, outcome.count('changed'), outcome.output)
         run = [[verb, PRECHECK] for verb in ('create', 'start', 'remove')]
