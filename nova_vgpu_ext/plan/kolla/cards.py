@@ -13,12 +13,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from nova_vgpu_ext.models import PCI_ADDRESS
 from nova_vgpu_ext.plan import pci
-from nova_vgpu_ext.plan.kolla import devices, values
+from nova_vgpu_ext.plan.kolla import devices, pci_options, values
 from nova_vgpu_ext.plan.kolla.description import Card, Entry
 from nova_vgpu_ext.plan.kolla.known import KnownTypes
 from nova_vgpu_ext.plan.kolla.notes import Notes, short
@@ -84,18 +84,27 @@ def check(notes: Notes, key: str, entry: Entry) -> None:
         seen.setdefault(address, use)
     for number, text in enumerate(entry.device_specs):
         spec = values.load_object(text) or {}
-        address = str(spec.get('address', '')).lower()
-        card = next(
-            (c for c in entry.cards if address in (c.address, *c.vfs)), None
-        )
-        if card:
+        where = f'{key}.device_specs[{number}]'
+        faults = list(pci_options.spec_faults(spec))
+        for found, expected in faults:
+            notes.add(where, found, expected)
+        if not faults:
+            _check_class(notes, where, spec, entry)
+
+
+def _check_class(
+    notes: Notes, key: str, spec: Mapping[str, Any], entry: Entry
+) -> None:
+    for card in entry.cards:
+        if pci_options.may_match(spec, card):
             notes.add(
-                f'{key}.device_specs[{number}]',
-                f'{address} with the class '
+                key,
+                f'functions of {card.address} with the class '
                 f'{short(spec.get("resource_class"))}, which vendor_vfio '
                 f'gives {pci.class_of(card.product)}',
                 'one class on all functions of a card',
-                'remove it: Nova refuses a card with several classes',
+                'Nova refuses a card with several classes: remove it, or '
+                'name the bus of the devices that are meant',
             )
 
 

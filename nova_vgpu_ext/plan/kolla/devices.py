@@ -195,7 +195,7 @@ def _type_config(
     notes: Notes, type_id: str, gpus: list[_Gpu], is_default: bool
 ) -> TypeConfig:
     classes = {gpu.mdev_class or 'VGPU' for gpu in gpus}
-    limits = {gpu.max_instances for gpu in gpus} - {None}
+    limits = {gpu.max_instances for gpu in gpus}
     if len(classes) > 1:
         notes.add(
             gpus[-1].key,
@@ -212,15 +212,17 @@ def _type_config(
             'name each GPU',
         )
     if len(limits) > 1:
+        named = sorted(limit for limit in limits if limit is not None)
+        words = [*map(str, named), *(['none'] if None in limits else [])]
         notes.add(
             gpus[-1].key,
-            f'{type_id} with the limits '
-            f'{", ".join(map(str, sorted(filter(None, limits))))}',
+            f'{type_id} with the limits {", ".join(words)}',
             'one max_instances for each type of a host',
+            'Nova has one [mdev_<type>] max_instances; give all the same',
         )
     return TypeConfig(
         type_id,
         () if is_default else tuple(gpu.address for gpu in gpus),
         classes.pop(),
-        limits.pop() if limits else None,
+        limits.pop(),
     )

@@ -56,6 +56,13 @@ def read(
         notes.add('', 'nothing', 'groups or hosts', 'hosts: {} for none')
         return Description(), notes.findings
     top = notes.mapping('', data, _TOP)
+    for key in [key for key, value in top.items() if value == '']:
+        notes.add(
+            key,
+            'a key without a value',
+            'a value',
+            f'remove it, or write {key}: {{}} for none',
+        )
     own = _own_types(notes, top.get('types', {}))
     known = KnownTypes(types, own)
     description = Description(

@@ -72,18 +72,23 @@ def common(description: Description) -> list[str]:
     ``pci_in_placement`` with them: without, Nova takes no alias that names a
     class and no ids.
     """
-    if not description.products:
-        return []
     aliases = [pci.alias(product) for product in description.products]
+    aliases += description.aliases
+    if not aliases:
+        return []
     return [
         *_in_placement(description),
         '[pci]',
-        *(f'alias = {alias}' for alias in (*aliases, *description.aliases)),
+        *(f'alias = {alias}' for alias in aliases),
     ]
 
 
-def options(entry: Entry) -> list[str]:
-    """Write what the hosts of one entry need in nova-compute."""
+def options(description: Description, entry: Entry) -> list[str]:
+    """Write what the hosts of one entry need in nova-compute.
+
+    With ``pci_in_placement`` Nova asks Placement for every PCI device, so
+    that each host with some reports them there.
+    """
     lines = []
     if entry.types:
         ids = ', '.join(t.id for t in entry.types)
@@ -95,10 +100,10 @@ def options(entry: Entry) -> list[str]:
         for card in entry.cards
         for vf in card.vfs
     ]
-    if entry.cards:
-        lines += ['[pci]', 'report_in_placement = true']
-    elif entry.device_specs:
-        lines += ['[pci]']
+    if entry.cards or entry.device_specs:
+        lines.append('[pci]')
+        if description.products:
+            lines.append('report_in_placement = true')
     lines += [
         f'device_spec = {spec}' for spec in (*specs, *entry.device_specs)
     ]
@@ -130,7 +135,7 @@ def _branches(description: Description) -> Iterator[str]:
     word = 'if'
     for condition, entry in zip(conditions, description.entries, strict=True):
         yield f'{{% {word} {condition} %}}'
-        yield from options(entry)
+        yield from options(description, entry)
         word = 'elif'
     if conditions:
         yield '{% endif %}'

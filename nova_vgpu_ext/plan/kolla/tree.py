@@ -19,17 +19,17 @@ one as a whole; lines of one file add up.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from nova_vgpu_ext.models import Finding, Severity
 from nova_vgpu_ext.plan.kolla import ini, render
-from nova_vgpu_ext.plan.kolla.description import Description
+from nova_vgpu_ext.plan.kolla.description import Description, Entry
 from nova_vgpu_ext.plan.kolla.inventory import Inventory, entry_of
 
 #: Read for every service, before the one that is written.
 SHARED = ('global.conf', 'nova.conf')
-#: Read for one host, after it; only nova-compute reads the second.
-PER_HOST = ('nova.conf', 'nova-compute.conf')
+#: Read for one host, after it: the first by all services that are on it.
+PER_HOST = ('nova.conf', 'nova-compute.conf', 'nova-conductor.conf')
 
 #: What to do with a value of one's own.
 _KEPT_IN = {
@@ -93,6 +93,8 @@ def plan(
         if content and not ini.begins_with_section(file.after):
             findings.append(_loose_lines(f'{root}/{path}'))
         ours = _identities(content)
+        if service == render.COMPUTE:
+            ours |= _of_types(description.entries)
         own = {path: file.without_block}
         own.update({name: texts.get(name, '') for name in SHARED})
         findings += _conflicts(root, own, ours)
@@ -110,6 +112,16 @@ def _identities(text: str) -> set[tuple[str, str]]:
     return {option.identity for option in ini.options(text)}
 
 
+def _of_types(entries: Iterable[Entry]) -> set[tuple[str, str]]:
+    """Name what a type may have, which says of its GPUs, also by absence."""
+    return {
+        (f'mdev_{type_config.id}', name)
+        for entry in entries
+        for type_config in entry.types
+        for name in ('device_addresses', 'mdev_class', 'max_instances')
+    }
+
+
 def _conflicts_of_hosts(
     root: str,
     texts: Mapping[str, str],
@@ -118,21 +130,27 @@ def _conflicts_of_hosts(
     blocks: Mapping[str, str],
 ) -> Iterator[Finding]:
     """Find options of one host's files, which replace those of the block."""
-    services = ''.join(
-        blocks[name] for name in render.SERVICES if name != render.COMPUTE
+    services = _identities(
+        ''.join(
+            blocks[name] for name in render.SERVICES if name != render.COMPUTE
+        )
     )
+    conductor = _identities(blocks[render.CONDUCTORS[0]])
     for path, text in texts.items():
         parts = path.split('/')
         if len(parts) != 3:
             continue
         entry = entry_of(description, inventory, parts[1])
-        compute = [
-            *render.common(description),
-            *(render.options(entry) if entry else ()),
-        ]
+        compute = render.common(description)
+        if entry:
+            compute += render.options(description, entry)
         ours = _identities('\n'.join(compute))
+        if entry:
+            ours |= _of_types([entry])
         if parts[2] == 'nova.conf':
-            ours |= _identities(services)
+            ours |= services
+        elif parts[2] == 'nova-conductor.conf':
+            ours = conductor
         yield from _conflicts(root, {path: text}, ours)
 
 

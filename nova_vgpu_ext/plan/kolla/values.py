@@ -23,6 +23,7 @@ from typing import Any
 
 from nova_vgpu_ext.models import PCI_ADDRESS
 from nova_vgpu_ext.plan import pci
+from nova_vgpu_ext.plan.kolla import pci_options
 from nova_vgpu_ext.plan.kolla.description import Description
 from nova_vgpu_ext.plan.kolla.notes import Notes, short
 
@@ -87,15 +88,19 @@ def words(notes: Notes, key: str, value: Any) -> tuple[str, ...]:
 
 
 def check_aliases(notes: Notes, description: Description) -> None:
-    """Find aliases that Nova would take for one with several meanings."""
+    """Find aliases that Nova refuses, or takes for one with two meanings."""
     taken = {pci.alias_of(p): p for p in description.products}
     for number, text in enumerate(description.aliases):
-        name = (load_object(text) or {}).get('name')
-        if not isinstance(name, str) or not name:
-            notes.add(f'aliases[{number}]', short(text), 'a name in it')
-        elif name in taken:
+        alias = load_object(text) or {}
+        key = f'aliases[{number}]'
+        for found, expected in pci_options.alias_faults(
+            alias, bool(description.products)
+        ):
+            notes.add(key, found, expected)
+        name = str(alias.get('name')).strip()
+        if name in taken:
             notes.add(
-                f'aliases[{number}]',
+                key,
                 f'a second alias {short(name)}; there is one for '
                 f'{taken[name]}',
                 'each name once',
@@ -104,4 +109,4 @@ def check_aliases(notes: Notes, description: Description) -> None:
                 'rename it',
             )
         else:
-            taken[name] = f'aliases[{number}]'
+            taken[name] = key

@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from nova_vgpu_ext.models import TypeConfig, VgpuType
@@ -104,10 +105,31 @@ class ReadTest(base.TestCase):
         self.assertEqual('nvidia-7', entry.types[0].id)
         self.assertEqual('77', entry.cards[0].type)
 
+    def test_other_devices(self) -> None:
+        """What cannot be a function of a described card may stand beside."""
+        for spec in (
+            {'address': '*:3c:00.*'},
+            {'address': {'bus': '3[c-f]'}},
+            {'vendor_id': '10de', 'product_id': '1eb8'},
+            {'vendor_id': '15b3', 'address': '*:*:*.*'},
+            {'devname': 'eth0'},
+        ):
+            entry = self.entry(
+                vendor_vfio={CARD: {'type': 'L40S-12Q', 'vfs': [VF]}},
+                device_specs=[json.dumps(spec)],
+            )
+            self.assertEqual((json.dumps(spec),), entry.device_specs)
+
     def test_no_gpu(self) -> None:
         """A host of a group can be said to have none."""
         self.assertEqual(Entry('gpu01'), self.entry(gpus={}))
-        self.assertEqual((Description(), []), read({'hosts': ''}))
+        self.assertEqual((Description(), []), read({'hosts': {}}))
+
+
+def alias(**keys: str | None) -> str:
+    """Write an alias, with other values, or without some."""
+    data = {'name': 'a', 'vendor_id': '15b3', 'product_id': '1018'} | keys
+    return json.dumps({k: v for k, v in data.items() if v is not None})
 
 
 #: Keys below one host, and a part of the finding.
@@ -193,6 +215,42 @@ WRONG_HOSTS = (
         },
         "with the class 'B', which vendor_vfio gives CUSTOM_NVIDIA_L40S_12Q",
     ),
+    *(
+        (
+            {
+                'vendor_vfio': {CARD: {'type': 'L40S-12Q', 'vfs': [VF]}},
+                'device_specs': [json.dumps(spec)],
+            },
+            f'functions of {CARD} with the class None',
+        )
+        for spec in (
+            {'address': '*:3B:00.*'},
+            {'address': '3b:1f.7'},
+            {'address': {'bus': '3[a-f]', 'function': '[0-3]'}},
+            {'vendor_id': '10DE'},
+        )
+    ),
+    *(
+        ({'device_specs': [spec]}, f'found {found}')
+        for spec, found in (
+            ('{}', 'no device'),
+            ('{"address": "3b:00.9"}', "address '3b:00.9'"),
+            ('{"address": {"bus": "["}}', "address {'bus': '['}"),
+            ('{"address": "*:3b:00.*", "devname": "eth0"}', 'address and dev'),
+            ('{"vendor_id": "nvidia"}', "vendor_id 'nvidia'"),
+            ('{"vendor_id": 4318}', 'vendor_id 4318'),
+            ('{"vendor_id": "10de", "managed": "2"}', "managed '2'"),
+        )
+    ),
+    (
+        {
+            'gpus': {
+                GPU: 'nvidia-194',
+                OTHER: {'type': 'nvidia-194', 'max_instances': '4'},
+            }
+        },
+        'nvidia-194 with the limits 4, none',
+    ),
     ({'device_specs': ['[]']}, "device_specs[0]: found '[]', expected a JSON"),
     ({'device_specs': ['{"a": "{{ x }}"}']}, 'without {{, {% and {#'),
 )
@@ -208,9 +266,13 @@ WRONG_FILES = (
     ({'types': {'V100DX-1Q': 'x'}}, "types.V100DX-1Q: found 'x'"),
     ({'hosts': {"a'b": {'gpus': {}}}}, 'hosts: found "a\'b", expected a name'),
     ({'groups': {'a b': {'gpus': {}}}}, "groups: found 'a b', expected a"),
-    ({'aliases': ['{}']}, "aliases[0]: found '{}', expected a name in it"),
+    ({'hosts': ''}, 'hosts: found a key without a value'),
+    ({'aliases': [alias(name=None)]}, 'aliases[0]: found no name'),
+    ({'aliases': [alias(vendor='15b3')]}, "found key 'vendor', expected one"),
+    ({'aliases': [alias(vendor_id='1')]}, "aliases[0]: found vendor_id '1'"),
+    ({'aliases': ['{"name": "a"}']}, 'found no device, expected vendor_id'),
     (
-        {'aliases': ['{"name": "a"}', '{"name": "a", "vendor_id": "1"}']},
+        {'aliases': [alias(), alias(product_id='0443')]},
         "found a second alias 'a'; there is one for aliases[0]",
     ),
     (

@@ -71,7 +71,11 @@ descriptions = st.fixed_dictionaries(
         'hosts': st.dictionaries(st.sampled_from(HOSTS), entries),
         'groups': st.dictionaries(st.sampled_from(GROUPS), entries),
     },
-    optional={'aliases': st.just(['{"name": "nic"}'])},
+    optional={
+        'aliases': st.just(
+            ['{"name": "nic", "vendor_id": "15b3", "product_id": "1018"}']
+        )
+    },
 )
 memberships = st.dictionaries(st.sampled_from(HOSTS), st.sampled_from(GROUPS))
 
@@ -156,8 +160,10 @@ class ComputeTest(base.TestCase):
             },
             {s['address']: s['resource_class'] for s in specs if s not in own},
         )
-        self.assertEqual(bool(vfs), conf.pci.report_in_placement)
-        self.assertEqual(has_cards, bool(conf.pci.alias))
+        self.assertEqual(
+            bool(vfs) or (has_cards and bool(own)),
+            conf.pci.report_in_placement,
+        )
 
     @hypothesis.settings(max_examples=60)
     @hypothesis.given(descriptions, memberships)
@@ -175,7 +181,11 @@ class ComputeTest(base.TestCase):
             entry = data['hosts'].get(host) or data['groups'].get(
                 member.get(host), {'gpus': {}}
             )
-            self.check(self.conf(text, host, member), entry, has_cards)
+            conf = self.conf(text, host, member)
+            self.check(conf, entry, has_cards)
+            self.assertEqual(
+                has_cards or 'aliases' in data, bool(conf.pci.alias)
+            )
 
     def test_unknown_group(self) -> None:
         """Ansible stops at a group that its inventory has no more."""

@@ -161,6 +161,21 @@ class ConflictTest(base.TestCase):
         )
         self.assertEqual(1, len(findings({'nova/ctl1/nova.conf': filters})))
 
+    def test_sections_of_a_type(self) -> None:
+        """Also what the block says of a type by leaving it out."""
+        for line in ('max_instances = 4', 'mdev_class = CUSTOM_BIG'):
+            text = f'[mdev_nvidia-194]\n{line}\n'
+            self.assertEqual(1, len(findings({COMPUTE: text}, MDEV)), line)
+            other = text.replace('194', '195')
+            self.assertEqual([], findings({COMPUTE: other}, MDEV))
+
+    def test_conductor_of_a_host(self) -> None:
+        """It reads a file of its own, too."""
+        path = 'nova/ctl1/nova-conductor.conf'
+        text = '[filter_scheduler]\npci_in_placement = false\n'
+        self.assertEqual(1, len(findings({path: text})))
+        self.assertEqual([], findings({path: '[pci]\nalias = {}\n'}))
+
     def test_other_lines(self) -> None:
         """Whatever else there is, is the operator's own."""
         texts = {
