@@ -1,0 +1,183 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""What the cloud knows of a guest: from Nova, Glance and Keystone."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from keystoneauth1 import adapter, loading
+from keystoneauth1 import exceptions as ksa_exc
+from oslo_config import cfg
+
+from nova_vgpu_ext import exception
+from nova_vgpu_ext.conf import vendordata
+from nova_vgpu_ext.guest.settings import System
+from nova_vgpu_ext.vendordata import sections, systems, vgpus
+from nova_vgpu_ext.vendordata.request import Request
+
+#: A server's flavor has its extra specs.
+_MICROVERSION = '2.47'
+
+_SOURCE = f'[{vendordata.CLOUD}]'
+
+
+class Unknown(exception.ServiceError):
+    """Nova has no such instance."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """What a guest is."""
+
+    project: str
+    #: The name and the series of each kind of vGPU; empty without any.
+    vgpus: tuple[tuple[str, str | None], ...]
+    #: None where the image does not say it, or where there is no vGPU.
+    system: System | None = None
+    #: None where nobody asks for it, or where there is no vGPU.
+    domain: str | None = None
+
+
+class Lookup:
+    """Asks for facts.
+
+    :param conf: options whose files have been read.
+    :param ask_domain: whether the domain of the project is wanted.
+    :raises ConfigError: ``[nova]`` lacks what is needed to authenticate.
+    """
+
+    def __init__(self, conf: cfg.ConfigOpts, ask_domain: bool) -> None:
+        section = conf[vendordata.GROUP]
+        self._types: Mapping[str, str] = section.types
+        self._ask_domain = ask_domain
+        session = _session(conf, section.lookup_timeout)
+        self._nova = _adapter(conf, session, 'compute')
+        self._glance = _adapter(conf, session, 'image', '2')
+        self._keystone = _adapter(conf, session, 'identity', '3')
+
+    def facts(self, request: Request) -> Facts:
+        """Ask.
+
+        :raises Unknown: there is no such instance.
+        :raises ServiceError: a service does not say.
+        """
+        url = f'/servers/{request.instance}'
+        server = _get(self._nova, url, microversion=_MICROVERSION)['server']
+        if 'flavor' not in server or 'extra_specs' not in server['flavor']:
+            raise exception.ServiceError(
+                f"Nova's {url}",
+                'no extra_specs of the flavor',
+                f'give the user of {_SOURCE} the role admin; a server in a '
+                'cell that is down has none',
+            )
+        project = str(server['tenant_id'])
+        found = tuple(vgpus.find(server['flavor']['extra_specs'], self._types))
+        if not found or project != request.project:
+            return Facts(project, found)
+        return Facts(
+            project, found, self._system(request.image), self._domain(project)
+        )
+
+    def _system(self, image: str | None) -> System | None:
+        if image is None:
+            return None
+        try:
+            return systems.find(_get(self._glance, f'/images/{image}'))
+        except Unknown:
+            # Deleted after the guest was created.
+            return None
+
+    def _domain(self, project: str) -> str | None:
+        if not self._ask_domain:
+            return None
+        found = _get(self._keystone, f'/projects/{project}')
+        return str(found['project']['domain_id'])
+
+
+def _get(service: adapter.Adapter, url: str, **options: Any) -> dict[str, Any]:
+    where = f"{service.service_type}'s {url}"
+    try:
+        found = service.get(url, **options).json()
+    except ksa_exc.NotFound as error:
+        raise Unknown(where, 'not found', 'it may be deleted') from error
+    except ksa_exc.ClientException as error:
+        raise exception.ServiceError(
+            where,
+            ' '.join(str(error).split())[:300],
+            f'check {_SOURCE}, and that the service runs',
+        ) from error
+    except ValueError as error:
+        raise exception.ServiceError(
+            where, 'no JSON', f'check region and interface in {_SOURCE}'
+        ) from error
+    if not isinstance(found, dict):
+        raise exception.ServiceError(
+            where, 'no JSON object', f'check region in {_SOURCE}'
+        )
+    return found
+
+
+def _adapter(
+    conf: cfg.ConfigOpts,
+    session: Any,
+    service_type: str,
+    version: str | None = None,
+) -> adapter.Adapter:
+    """Make an adapter.
+
+    :param version: found from the root of the service where the catalogue
+        has no version in the URL; None where it always has.
+    """
+    section = conf[vendordata.CLOUD]
+    return adapter.Adapter(
+        session,
+        service_type=service_type,
+        region_name=section.region_name,
+        interface=section.valid_interfaces,
+        min_version=version,
+        max_version=f'{version}.latest' if version else None,
+    )
+
+
+def _session(conf: cfg.ConfigOpts, timeout: float) -> Any:
+    found = 'nothing'
+    try:
+        auth = loading.load_auth_from_conf_options(conf, vendordata.CLOUD)
+        if auth is not None:
+            return loading.load_session_from_conf_options(
+                conf, vendordata.CLOUD, auth=auth, timeout=timeout
+            )
+    except (
+        ksa_exc.AuthPluginException,
+        ksa_exc.OptionError,
+        cfg.ConfigFileValueError,
+    ) as error:
+        found = ' '.join(str(error).split())
+    raise exception.ConfigError(
+        f'{_SOURCE} auth_type',
+        found,
+        'how to authenticate',
+        'set auth_type, auth_url, username, password, project_name and the '
+        'domains',
+    )
+
+
+def check(conf: cfg.ConfigOpts) -> None:
+    """Read the service's own options, so that no value is a surprise.
+
+    :raises ConfigError: one is not of its type.
+    """
+    for opt in vendordata.opts:
+        sections.value(conf, vendordata.GROUP, opt.dest)

@@ -1,0 +1,118 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""``nova-vgpu-vendordata``: the service with Python's own web server."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import socketserver
+import sys
+from collections.abc import Sequence
+from types import FrameType
+from wsgiref import simple_server
+
+import nova_vgpu_ext
+from nova_vgpu_ext import exception
+from nova_vgpu_ext.vendordata import load
+
+LOG = logging.getLogger(__name__)
+
+#: Seconds until a connection on which nothing comes is closed.
+_IDLE = 10
+
+
+class _Server(socketserver.ThreadingMixIn, simple_server.WSGIServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say that a connection failed, without a traceback."""
+        LOG.warning('a connection failed: %s', sys.exc_info()[1])
+
+
+class _Handler(simple_server.WSGIRequestHandler):
+    timeout = _IDLE
+
+    def address_string(self) -> str:
+        """Give the address of the caller, without asking DNS."""
+        return str(self.client_address[0])
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Log a request."""
+        LOG.info('%s %s', self.client_address[0], format % args)
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """Parse the arguments."""
+    parser = argparse.ArgumentParser(
+        prog=load.PROGRAM,
+        description='Hand Nova the instructions for guests with a vGPU. '
+        'Others than Nova on this host need a web server with TLS before it, '
+        'or uwsgi or gunicorn with nova_vgpu_ext.vendordata.wsgi:application.',
+    )
+    parser.add_argument(
+        '--version',
+        action='version',
+        version=f'{load.PROGRAM} {nova_vgpu_ext.version()}',
+    )
+    parser.add_argument(
+        '--config-file',
+        metavar='FILE',
+        action='append',
+        help=f'a configuration file; may be repeated (default: {load.DEFAULT},'
+        f' or those of ${load.VARIABLE})',
+    )
+    parser.add_argument(
+        '--host',
+        metavar='ADDRESS',
+        default='127.0.0.1',
+        help='where to listen (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--port',
+        type=int,
+        default=8785,
+        help='the port there (default: %(default)s)',
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve until SIGTERM or SIGINT.
+
+    :param argv: arguments without the program's name; sys.argv by default.
+    :returns: the exit code.
+    """
+    options = parse(sys.argv[1:] if argv is None else argv)
+    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGINT, _end)
+    try:
+        application = load.load(options.config_file or load.config_files())
+        server = simple_server.make_server(
+            options.host, options.port, application, _Server, _Handler
+        )
+    except exception.VgpuError as error:
+        sys.stderr.write(f'{error}\n')
+        return 1
+    except (OSError, OverflowError) as error:
+        sys.stderr.write(f'--host, --port: {error}\n')
+        return 1
+    with server:
+        LOG.info('listening on %s:%s', *server.server_address[:2])
+        server.serve_forever()
+    return 0
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(0)
