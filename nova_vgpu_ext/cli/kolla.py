@@ -66,8 +66,8 @@ class KollaRender(Command):
         parser.add_argument(
             '--output',
             metavar='DIR',
-            default=tree.DIRECTORY,
-            help="kolla-ansible's node_custom_config (default: %(default)s)",
+            help="kolla-ansible's node_custom_config (default: "
+            f'{tree.DIRECTORY})',
         )
         parser.add_argument(
             '--dry-run',
@@ -81,17 +81,18 @@ class KollaRender(Command):
 
         :returns: 1 with something in the way.
         """
+        from nova_vgpu_ext.kolla import tree
+
         if parsed_args.from_host:
             return self._describe(parsed_args)
+        root = parsed_args.output or tree.DIRECTORY
         changes, findings = _plan(
-            parsed_args.description,
-            parsed_args.inventory,
-            parsed_args.output,
+            parsed_args.description, parsed_args.inventory, root
         )
         self.app.show_findings(findings)
         if any(f.severity is not Severity.WARNING for f in findings):
             return 1
-        self._apply(parsed_args.output, changes, parsed_args.dry_run)
+        self._apply(root, changes, parsed_args.dry_run)
         return 0
 
     def _apply(
@@ -117,6 +118,15 @@ class KollaRender(Command):
             self.app.stderr.write(f'{_RECONFIGURE}\n')
 
     def _describe(self, parsed_args: argparse.Namespace) -> int:
+        for option in ('inventory', 'output'):
+            if getattr(parsed_args, option) is not None:
+                raise exception.Refused(
+                    [
+                        f'--from-host with --{option}: it writes the '
+                        'description alone; run the command again without '
+                        '--from-host'
+                    ]
+                )
         path = parsed_args.description
         text, findings = self._described()
         self.app.show_findings(findings)

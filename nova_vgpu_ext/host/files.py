@@ -40,12 +40,15 @@ def read(path: str, limit: int) -> str:
     return data.decode()
 
 
-def replace(path: str, text: str, mode: int) -> None:
+def replace(
+    path: str, text: str, mode: int, owner: tuple[int, int] | None = None
+) -> None:
     """Write a file as a whole: who reads sees the old text or the new one.
 
     One program at a time writes a file, under a lock.
 
     :param mode: its permissions.
+    :param owner: user and group, if not those of this process.
     :raises OSError: it cannot be written; the old one stays.
     """
     folder = os.path.dirname(path)
@@ -59,6 +62,9 @@ def replace(path: str, text: str, mode: int) -> None:
             stream.write(text)
             stream.flush()
             os.fsync(stream.fileno())
+            found = os.fstat(stream.fileno())
+            if owner not in (None, (found.st_uid, found.st_gid)):
+                os.fchown(stream.fileno(), *owner)
             # Last: libvirt would run half of a hook that may be run.
             os.fchmod(stream.fileno(), mode)
         os.replace(temporary, path)

@@ -85,20 +85,26 @@ def diff(root: str, change: tree.Change) -> str:
 def write(root: str, change: tree.Change) -> None:
     """Write or remove a file; whoever reads it sees the old or the new one.
 
-    A symbolic link stays, and what it points to is written.
+    A symbolic link stays, and what it points to is written; one to a file
+    that goes, goes with it. Owner and permissions stay.
 
     :raises ConfigError: it cannot be written.
     """
-    path = os.path.realpath(os.path.join(root, change.path))
+    name = os.path.join(root, change.path)
+    path = os.path.realpath(name)
     try:
         if change.new is None:
             os.unlink(path)
+            if os.path.islink(name):
+                os.unlink(name)
             return
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        mode = _NEW_MODE
+        mode, owner = _NEW_MODE, None
         if change.old is not None:
-            mode = stat.S_IMODE(os.stat(path).st_mode)
-        files.replace(path, change.new, mode)
+            found = os.stat(path)
+            mode = stat.S_IMODE(found.st_mode)
+            owner = (found.st_uid, found.st_gid)
+        files.replace(path, change.new, mode, owner)
     except OSError as exc:
         raise exception.ConfigError(
             path,

@@ -67,24 +67,35 @@ class PciProvider:
         return alias(self.product)
 
 
-def device_spec(address: str, resource_class: str) -> str:
-    """Write the value of ``[pci] device_spec`` for one VF."""
+def device_spec(
+    address: str, resource_class: str, live_migratable: bool = False
+) -> str:
+    """Write the value of ``[pci] device_spec`` for one VF.
+
+    :param live_migratable: whether the operator says so; nothing on the host
+        tells.
+    """
     return json.dumps(
         {
             'address': address,
             'resource_class': resource_class,
             'managed': 'no',
+            **({'live_migratable': 'yes'} if live_migratable else {}),
         }
     )
 
 
-def alias(product: str) -> str:
-    """Write the value of ``[pci] alias`` for a product."""
+def alias(product: str, live_migratable: bool = False) -> str:
+    """Write the value of ``[pci] alias`` for a product.
+
+    :param live_migratable: as for :func:`device_spec`.
+    """
     return json.dumps(
         {
             'name': alias_of(product),
             'resource_class': class_of(product),
             'device_type': 'type-VF',
+            **({'live_migratable': 'yes'} if live_migratable else {}),
         }
     )
 

@@ -161,6 +161,58 @@ class TestFromHost(HostTestCase):
         )
         self.assertFalse(self.path.exists())
 
+    def test_other_devices_are_kept(self) -> None:
+        """Also on a host whose vGPUs are mediated devices."""
+        spec = '{"vendor_id": "15b3", "product_id": "1018"}'
+        alias = '{"name": "nic", "vendor_id": "15b3", "product_id": "1018"}'
+        outcome = self.describe(
+            'v100x8',
+            '[devices]\nenabled_vgpu_types = nvidia-194\n'
+            f'[pci]\ndevice_spec = {spec}\nalias = {alias}\n',
+            '--dry-run',
+        )
+        self.assertIn(f"aliases:\n  - '{alias}'\n", outcome.out)
+        self.assertIn(f"device_specs:\n      - '{spec}'\n", outcome.out)
+
+    def test_live_migration(self) -> None:
+        """The words of nova.conf come back out of the description."""
+        conf = self.write_conf('')
+        host = (
+            '--sysfs-root',
+            self.host('l40s-vendor-vfio'),
+            '--node',
+            'gpu01',
+        )
+        shown = run_cli('--config-file', conf, *host, 'config', 'pci').out
+        shown = shown.replace(
+            '"managed": "no"}', '"managed": "no", "live_migratable": "yes"}'
+        ).replace('"type-VF"}', '"type-VF", "live_migratable": "yes"}')
+        outcome = self.describe('l40s-vendor-vfio', shown)
+        self.assertEqual((0, ''), (outcome.code, outcome.err))
+        text = self.path.read_text()
+        self.assertIn('live_migratable: yes\n', text)
+        self.assertNotIn('device_specs', text)
+        self.assertNotIn('aliases', text)
+        output = self.temp_dir()
+        self.assertEqual(
+            0,
+            run_cli(
+                *('kolla', 'render', str(self.path)),
+                *('--output', str(output)),
+            ).code,
+        )
+        rendered = (output / 'nova/nova-compute.conf').read_text()
+        for line in shown.splitlines():
+            if line.startswith(('device_spec', 'alias')):
+                self.assertIn(f'{line}\n', rendered)
+
+    def test_options_of_the_other_way(self) -> None:
+        """Nothing that is given is passed over."""
+        for option in ('--inventory', '--output'):
+            outcome = self.describe('v100x8', '', option, 'x')
+            self.assertEqual(1, outcome.code)
+            self.assertIn(f'--from-host with {option}', outcome.err)
+
     def test_not_over_another(self) -> None:
         """A file that is there stays."""
         conf = '[devices]\nenabled_vgpu_types = nvidia-194\n'

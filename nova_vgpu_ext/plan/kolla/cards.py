@@ -19,11 +19,12 @@ from typing import Any
 from nova_vgpu_ext.models import PCI_ADDRESS
 from nova_vgpu_ext.plan import pci
 from nova_vgpu_ext.plan.kolla import devices, pci_options, values
-from nova_vgpu_ext.plan.kolla.description import Card, Entry
+from nova_vgpu_ext.plan.kolla.description import Card, Description, Entry
 from nova_vgpu_ext.plan.kolla.known import KnownTypes
 from nova_vgpu_ext.plan.kolla.notes import Notes, short
 
-_KEYS = ('type', 'vfs')
+_KEYS = ('type', 'vfs', 'live_migratable')
+_WORDS = {'yes': True, 'true': True, 'no': False, 'false': False}
 _ADDRESS = 'a PCI address as the kernel writes it, like 0000:3b:00.4'
 _LOOK = 'nova-vgpu gpu show ADDRESS lists the functions on the host'
 
@@ -44,10 +45,18 @@ def read(
             continue
         data = notes.mapping(where, item, _KEYS)
         vfs = _functions(notes, where, data.get('vfs', ''))
+        migrates = _migrates(notes, where, data.get('live_migratable', 'no'))
         kind = devices.vendor_type(notes, known, where, data.get('type'))
         if kind:
-            found.append(Card(address, *kind, vfs))
+            found.append(Card(address, *kind, vfs, migrates))
     return tuple(found)
+
+
+def _migrates(notes: Notes, key: str, value: Any) -> bool:
+    if not isinstance(value, str) or value.lower() not in _WORDS:
+        notes.add(f'{key}.live_migratable', short(value), 'yes or no')
+        return False
+    return _WORDS[value.lower()]
 
 
 def _functions(notes: Notes, key: str, value: Any) -> tuple[str, ...]:
@@ -90,6 +99,32 @@ def check(notes: Notes, key: str, entry: Entry) -> None:
             notes.add(where, found, expected)
         if not faults:
             _check_class(notes, where, spec, entry)
+
+
+def check_products(notes: Notes, description: Description) -> None:
+    """Find products of which some cards let guests migrate, and some not."""
+    named = [
+        (f'{kind}.{entry.name}.vendor_vfio.{card.address}', card)
+        for kind, entries in (
+            ('hosts', description.hosts),
+            ('groups', description.groups),
+        )
+        for entry in entries
+        for card in entry.cards
+    ]
+    for key, card in named:
+        if (
+            not card.live_migratable
+            and card.product in description.live_migratable
+        ):
+            notes.add(
+                key,
+                f'no live_migratable, which other cards with {card.product} '
+                'have',
+                'the same on every card with one type',
+                'Nova has one alias for all of them; add live_migratable: '
+                'yes, or remove it from the others',
+            )
 
 
 def _check_class(

@@ -29,6 +29,8 @@ class Card:
     type: str
     #: The functions that get the type.
     vfs: tuple[str, ...]
+    #: Whether guests with them may migrate live.
+    live_migratable: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +73,16 @@ class Description:
     def entries(self) -> tuple[Entry, ...]:
         """All of them, in the order in which the first match counts."""
         return (*self.hosts, *self.groups)
+
+    @property
+    def live_migratable(self) -> frozenset[str]:
+        """Of the :attr:`products`, those whose guests may migrate live."""
+        return frozenset(
+            card.product
+            for e in self.entries
+            for card in e.cards
+            if card.live_migratable
+        )
 
     @property
     def products(self) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from nova_vgpu_ext.models import DevicesConfig, Snapshot, TypeConfig
 from nova_vgpu_ext.plan import pci
-from nova_vgpu_ext.plan.kolla import devices, values
+from nova_vgpu_ext.plan.kolla import devices, pci_options, values
 
 
 def write(
@@ -37,15 +37,19 @@ def write(
     :param device_specs: the values of ``[pci] device_spec``.
     :returns: the text of the file; empty where the host has nothing.
     """
-    lines = [*_gpus(config, snapshot), *_cards(cards)]
+    migrating = {c.name for c in cards if _migrates(c, device_specs)}
+    lines = [*_gpus(config, snapshot), *_cards(cards, migrating)]
     if not lines:
         return ''
-    own: list[str] = []
-    if cards:
-        # Only then does the description set these options.
-        own = _others(aliases, [card.alias for card in cards])
-        specs = [spec for card in cards for spec in card.device_specs]
-        lines += _strings('    device_specs:', _others(device_specs, specs), 6)
+    own = _others(
+        aliases, [pci.alias(c.product, c.name in migrating) for c in cards]
+    )
+    specs = [
+        pci.device_spec(vf, card.resource_class, card.name in migrating)
+        for card in cards
+        for vf in card.vfs
+    ]
+    lines += _strings('    device_specs:', _others(device_specs, specs), 6)
     return ''.join(
         f'{line}\n'
         for line in (
@@ -96,15 +100,29 @@ def _name(snapshot: Snapshot, address: str, type_id: str) -> str:
     return ''
 
 
-def _cards(cards: Sequence[pci.PciProvider]) -> Iterator[str]:
+def _cards(
+    cards: Sequence[pci.PciProvider], migrating: Collection[str]
+) -> Iterator[str]:
     if cards:
         yield '    vendor_vfio:'
     for card in cards:
         address = card.name.rpartition('_')[2].lower()
         yield f'      {_quoted(address)}:'
         yield f'        type: {card.product}'
+        if card.name in migrating:
+            yield '        live_migratable: yes'
         yield '        vfs:'
         yield from (f'          - {_quoted(vf)}' for vf in card.vfs)
+
+
+def _migrates(card: pci.PciProvider, device_specs: Collection[str]) -> bool:
+    """Tell whether nova.conf says so of functions of a card."""
+    specs = [values.load_object(text) or {} for text in device_specs]
+    return any(
+        spec.get('address') in card.vfs
+        and pci_options.is_true(spec.get('live_migratable'))
+        for spec in specs
+    )
 
 
 def _others(found: Collection[str], ours: Collection[str]) -> list[str]:

@@ -30,7 +30,8 @@ _FIELDS = ('domain', 'bus', 'slot', 'function')
 _LARGEST = (0xFFFF, 0xFF, 0x1F, 0x7)
 _FLAGS = ('managed', 'live_migratable', 'one_time_use', 'remote_managed')
 #: What oslo.utils takes for true or false.
-_FLAG = '(?i: *(1|t|true|on|y|yes|0|f|false|off|n|no) *)'
+_TRUE = '(?i: *(1|t|true|on|y|yes) *)'
+_FLAG = f'{_TRUE}|(?i: *(0|f|false|off|n|no) *)'
 _ALIAS = {
     'name': '(?s:.{1,256})',
     'capability_type': 'pci',
@@ -97,6 +98,13 @@ def alias_faults(
             'vendor_id and product_id'
             + (', or resource_class' if in_placement else ''),
         )
+
+
+def is_true(value: Any) -> bool:
+    """Tell whether Nova takes a value, such as ``'yes'``, for true."""
+    return value is True or (
+        isinstance(value, str) and bool(re.fullmatch(_TRUE, value))
+    )
 
 
 def may_match(spec: Mapping[str, Any], card: Card) -> bool:

@@ -71,6 +71,7 @@ def read(
         aliases=values.objects(notes, 'aliases', top.get('aliases', [])),
         scheduler=_scheduler(notes, top, policies),
     )
+    cards.check_products(notes, description)
     values.check_aliases(notes, description)
     return description, notes.findings
 

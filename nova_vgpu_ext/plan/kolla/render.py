@@ -72,7 +72,10 @@ def common(description: Description) -> list[str]:
     ``pci_in_placement`` with them: without, Nova takes no alias that names a
     class and no ids.
     """
-    aliases = [pci.alias(product) for product in description.products]
+    aliases = [
+        pci.alias(product, product in description.live_migratable)
+        for product in description.products
+    ]
     aliases += description.aliases
     if not aliases:
         return []
@@ -96,7 +99,7 @@ def options(description: Description, entry: Entry) -> list[str]:
     for type_config in entry.types:
         lines += _type_section(type_config)
     specs = [
-        pci.device_spec(vf, pci.class_of(card.product))
+        pci.device_spec(vf, pci.class_of(card.product), card.live_migratable)
         for card in entry.cards
         for vf in card.vfs
     ]

@@ -55,6 +55,21 @@ class TreeTest(base.TestCase):
         self.assertTrue((self.root / PATH).is_symlink())
         self.assertEqual('two\n', real.read_text())
         self.assertEqual(0o600, real.stat().st_mode & 0o777)
+        self.write('two\n', None)
+        self.assertEqual([], os.listdir(self.root / 'nova'))
+        self.assertFalse(real.exists())
+
+    def test_owner(self) -> None:
+        """A file of another user goes on to be theirs."""
+        (self.root / 'nova').mkdir()
+        path = self.root / PATH
+        path.write_text('one\n')
+        if os.getuid() == 0:
+            os.chown(path, 1234, 1235)
+        owner = path.stat().st_uid, path.stat().st_gid
+        self.write('one\n', 'two\n')
+        self.assertEqual('two\n', path.read_text())
+        self.assertEqual(owner, (path.stat().st_uid, path.stat().st_gid))
 
     def test_every_file_that_matters(self) -> None:
         """Those of one host as well, and no others."""
@@ -64,6 +79,7 @@ class TreeTest(base.TestCase):
             'nova/nova-scheduler.conf',
             'nova/gpu01/nova.conf',
             'nova/gpu01/nova-compute.conf',
+            'nova/gpu01/nova-conductor.conf',
         ]
         for name in (*names, 'nova/nova-ssh.conf', 'nova/gpu01/qemu.conf'):
             (self.root / name).parent.mkdir(parents=True, exist_ok=True)

@@ -132,6 +132,14 @@ def alias(**keys: str | None) -> str:
     return json.dumps({k: v for k, v in data.items() if v is not None})
 
 
+#: Two cards with one type, of which one says yes.
+TWO_CARDS = {
+    'vendor_vfio': {
+        CARD: {'type': 'L40S-12Q', 'vfs': [VF], 'live_migratable': 'yes'},
+        GPU: {'type': 'L40S-12Q', 'vfs': ['0000:3d:00.4']},
+    }
+}
+
 #: Keys below one host, and a part of the finding.
 WRONG_HOSTS = (
     ({}, 'hosts.gpu01: found nothing, expected some of gpus'),
@@ -251,6 +259,7 @@ WRONG_HOSTS = (
         },
         'nvidia-194 with the limits 4, none',
     ),
+    (TWO_CARDS, f'{GPU}: found no live_migratable, which other cards with'),
     ({'device_specs': ['[]']}, "device_specs[0]: found '[]', expected a JSON"),
     ({'device_specs': ['{"a": "{{ x }}"}']}, 'without {{, {% and {#'),
 )

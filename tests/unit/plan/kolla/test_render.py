@@ -197,6 +197,16 @@ class ComputeTest(base.TestCase):
             groups={},
         )
 
+    def test_live_migration(self) -> None:
+        """Functions and alias say it, or neither does."""
+        card, vfs = next(iter(CARDS.items()))
+        entry = {'type': 'L40S-12Q', 'vfs': vfs, 'live_migratable': 'yes'}
+        text = block({'hosts': {'gpu01': {'vendor_vfio': {card: entry}}}})
+        self.assertEqual(5, text.count('"live_migratable": "yes"'))
+        entry['live_migratable'] = 'no'
+        text = block({'hosts': {'gpu01': {'vendor_vfio': {card: entry}}}})
+        self.assertNotIn('live_migratable', text)
+
 
 class ServicesTest(base.TestCase):
     """The services without GPUs."""
