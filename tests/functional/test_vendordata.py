@@ -1,0 +1,348 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""The vendordata service between a real Keystone, a real Nova and Nova's own
+client of it. Of Glance there is a stand-in, which knows two images.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import threading
+from typing import Any
+
+import fixtures
+import requests
+
+from tests import base
+from tests.functional.fixtures import http_server, keystone, nova_api
+
+A, B = 'a' * 32, 'b' * 32
+IMAGES = {
+    '00000000-0000-4000-8000-0000000000aa': {'os_distro': 'ubuntu'},
+    '00000000-0000-4000-8000-0000000000bb': {},
+}
+UBUNTU, OTHER = IMAGES
+SPECS = {
+    'resources:VGPU': '1',
+    'trait:CUSTOM_VGPU_V100DX_1Q': 'required',
+}
+SECONDS = 60.0
+
+_PROGRAM = (
+    'import sys; from nova_vgpu_ext.vendordata import main; '
+    'sys.exit(main.main())'
+)
+#: Nova's part: what its metadata service does for one instance.
+_NOVA = """
+import json, sys, types
+import nova.conf
+from nova.api.metadata import vendordata_dynamic
+nova.conf.CONF(['--config-file', sys.argv[1]], project='nova')
+found = []
+for fields in json.load(sys.stdin):
+    instance = types.SimpleNamespace(**fields)
+    found.append(vendordata_dynamic.DynamicVendorData(instance).get())
+json.dump(found, sys.stdout)
+"""
+_CONFIG = """\
+[DEFAULT]
+debug = true
+[vgpu_vendordata]
+secrets_dir = {secrets}
+lookup_timeout = {timeout}
+[vgpu_guest]
+driver_url = https://mirror.example.org/driver.run
+driver_sha256 = {checksum}
+[vgpu_guest:a]
+projects = {a}
+token_file = a
+[vgpu_guest:b]
+projects = {b}
+token_file = b
+"""
+
+
+class Glance(http_server.WsgiServer):
+    """Knows the properties of images."""
+
+    def _setUp(self) -> None:
+        super()._setUp()
+        self.app = self._answer
+        self.serve()
+
+    def _answer(self, environ: Any, start_response: Any) -> list[bytes]:
+        name = environ['PATH_INFO'].removeprefix('/v2/images/')
+        status = '200 OK' if name in IMAGES else '404 Not Found'
+        start_response(status, [('Content-Type', 'application/json')])
+        return [json.dumps(IMAGES.get(name, {})).encode()]
+
+
+class Service(fixtures.Fixture):
+    """nova-vgpu-vendordata in a process of its own.
+
+    :param config: the text of its configuration.
+    :param folder: an empty folder.
+    """
+
+    def __init__(self, config: str, folder: pathlib.Path) -> None:
+        super().__init__()
+        self._file = folder / 'vendordata.conf'
+        self._file.write_text(config)
+        self.lines: list[str] = []
+
+    def _setUp(self) -> None:
+        process = subprocess.Popen(  # noqa: S603
+            [
+                *(sys.executable, '-W', 'ignore', '-c', _PROGRAM),
+                *('--config-file', str(self._file), '--port', '0'),
+            ],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.addCleanup(self._end, process)
+        self._listening = threading.Event()
+        self._reader = threading.Thread(target=self._read, args=(process,))
+        self._reader.start()
+        if not self._listening.wait(SECONDS):
+            raise AssertionError(''.join(self.lines))
+
+    def _read(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None  # noqa: S101
+        for line in process.stdout:
+            self.lines.append(line)
+            found = re.search(r'listening on 127\.0\.0\.1:(\d+)', line)
+            if found:
+                self.url = f'http://127.0.0.1:{found[1]}/'
+                self._listening.set()
+        process.stdout.close()
+
+    def _end(self, process: subprocess.Popen[str]) -> None:
+        process.terminate()
+        process.wait(SECONDS)
+        self._reader.join(SECONDS)
+
+
+class VendordataTest(base.TestCase):
+    """Nova asks, and is answered."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.keystone = self.useFixture(keystone.KeystoneServer())
+        self.nova = self.useFixture(nova_api.NovaApi(self.keystone))
+        self.glance = self.useFixture(Glance())
+        self.keystone.set_endpoint(
+            f'{self.glance.url}/v2', service_type='image'
+        )
+        self.addCleanup(self._forget_glance)
+        self.nova.create_flavor('vgpu', SPECS)
+        self.nova.create_flavor('plain', {})
+        self.secrets = self.temp_dir()
+        self.secrets.chmod(0o700)
+        self.tokens = {A: self._token('a'), B: self._token('b')}
+
+    def _forget_glance(self) -> None:
+        services = self.keystone.call('GET', '/services?type=image')
+        for found in services['services']:
+            self.keystone.call('DELETE', f'/services/{found["id"]}')
+
+    def _token(self, name: str) -> str:
+        path = self.secrets / name
+        path.write_text(f'token-of-{name}.x.y\n')
+        path.chmod(0o600)
+        return f'token-of-{name}.x.y'
+
+    def _auth(self, section: str, user: str = 'nova') -> str:
+        values = self.keystone.credentials(user)
+        lines = [f'{name} = {value}' for name, value in values.items()]
+        return '\n'.join([f'[{section}]', *lines, ''])
+
+    def service(self, timeout: float = SECONDS) -> Service:
+        """Start the service."""
+        config = _CONFIG.format(
+            secrets=self.secrets, timeout=timeout, a=A, b=B, checksum='0' * 64
+        )
+        config += self._auth('nova') + self.keystone.authtoken_text()
+        # A slow machine is no failure of Keystone.
+        config += f'http_connect_timeout = {int(SECONDS)}\n'
+        return self.useFixture(Service(config, self.temp_dir()))
+
+    def server(self, flavor: str, project: str) -> str:
+        """Make a server in Nova."""
+        found: str = self.nova.call(
+            'create_server', name='s', flavor=flavor, project_id=project
+        )
+        return found
+
+    def ask_as_nova(self, url: str, *instances: Any) -> list[Any]:
+        """Have Nova's own code ask; give what it puts under the target."""
+        config = self.write_conf(
+            '[api]\n'
+            f'vendordata_dynamic_targets = cloud-init@{url}\n'
+            f'vendordata_dynamic_read_timeout = {int(SECONDS)}\n'
+            + self._auth('vendordata_dynamic_auth')
+        )
+        fields = [
+            {
+                'uuid': instance,
+                'project_id': project,
+                'image_ref': image,
+                'user_data': None,
+                'hostname': "'; reboot #",
+                'metadata': {'END': '$(reboot)'},
+                'system_metadata': {'boot_roles': 'member'},
+            }
+            for instance, project, image in instances
+        ]
+        done = subprocess.run(  # noqa: S603
+            [sys.executable, '-W', 'ignore', '-c', _NOVA, config],
+            input=json.dumps(fields),
+            capture_output=True,
+            text=True,
+            timeout=3 * SECONDS,
+            check=False,
+            env={**os.environ, 'OS_NOVA_DISABLE_EVENTLET_PATCHING': 'true'},
+        )
+        self.assertEqual(0, done.returncode, done.stderr)
+        self.assertNotIn('insecure dynamic vendordata', done.stderr)
+        return [found['cloud-init'] for found in json.loads(done.stdout)]
+
+    def test_nova(self) -> None:
+        """What Nova puts into vendor_data2.json."""
+        service = self.service()
+        vgpu = self.server('vgpu', A)
+        answers = self.ask_as_nova(
+            service.url,
+            (vgpu, A, UBUNTU),
+            (self.server('vgpu', B), B, UBUNTU),
+            (self.server('plain', A), A, UBUNTU),
+            (self.server('vgpu', A), A, OTHER),
+            (vgpu, B, UBUNTU),
+            ('00000000-0000-4000-8000-000000000000', A, UBUNTU),
+        )
+        first, second, *nothing = answers
+        self.assertTrue(first.startswith('#!/bin/bash\n'))
+        self.assertIn(self.tokens[A], first)
+        self.assertNotIn('reboot #', first)
+        self.assertIn(self.tokens[B], second)
+        self.assertNotIn(self.tokens[A], second)
+        self.assertEqual([{}] * 4, nothing)
+        log = ''.join(service.lines)
+        for part in ('os_distro', f'one of project {B}', 'not found'):
+            self.assertIn(part, log)
+        for token in self.tokens.values():
+            self.assertNotIn(token, log)
+
+    def test_callers(self) -> None:
+        """Tokens are checked by Keystone; parallel requests stay apart."""
+        service = self.service()
+        servers = {
+            project: [self.server('vgpu', project) for _ in range(4)]
+            for project in (A, B)
+        }
+        token = self._keystone_token('nova')
+
+        def ask(project: str, instance: str) -> tuple[str, str]:
+            answer = self._post(service.url, token, project, instance)
+            self.assertEqual(200, answer.status_code, answer.text)
+            return project, answer.json()
+
+        asked = [(p, i) for i in range(4) for p in (A, B)] * 5
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            found = list(
+                pool.map(lambda x: ask(x[0], servers[x[0]][x[1]]), asked)
+            )
+        for project, text in found:
+            other = B if project == A else A
+            self.assertIn(self.tokens[project], text)
+            self.assertNotIn(self.tokens[other], text)
+
+        instance = servers[A][0]
+        for status, wrong in (
+            (401, None),
+            (401, 'x' * 100),
+            (403, self._keystone_token('operator')),
+            (403, self._keystone_token('weak')),
+        ):
+            answer = self._post(service.url, wrong, A, instance)
+            self.assertEqual(status, answer.status_code, answer.text)
+            self.assertNotIn(self.tokens[A], answer.text)
+        forged = requests.post(
+            service.url,
+            json={'instance-id': instance, 'project-id': A},
+            headers={'X-Identity-Status': 'Confirmed', 'X-Roles': 'service'},
+            timeout=SECONDS,
+        )
+        self.assertEqual(401, forged.status_code)
+        health = requests.get(f'{service.url}healthcheck', timeout=SECONDS)
+        self.assertEqual(200, health.status_code)
+
+    def test_failures(self) -> None:
+        """A Glance that hangs, and a Nova that fails, are said quickly."""
+        service = self.service(timeout=1)
+        instance = self.server('vgpu', A)
+        token = self._keystone_token('nova')
+        self._post(service.url, token, A, self.server('plain', A))
+        self.nova.fault(status=503, path='/v2.1/servers/')
+        answer = self._post(service.url, token, A, instance)
+        self.assertEqual(503, answer.status_code, answer.text)
+        self.glance.fault(delay=SECONDS)
+        answer = self._post(service.url, token, A, instance)
+        self.assertEqual(503, answer.status_code, answer.text)
+        self.glance.stopping.set()
+        self.assertLess(answer.elapsed.total_seconds(), SECONDS / 2)
+        self.assertIn('lookup_timeout', ''.join(service.lines))
+
+    def _keystone_token(self, user: str) -> str:
+        password = {
+            'user': {
+                'name': user,
+                'password': keystone.PASSWORD,
+                'domain': {'id': 'default'},
+            }
+        }
+        project = {'name': 'service', 'domain': {'id': 'default'}}
+        answer = requests.post(
+            f'{self.keystone.url}/auth/tokens',
+            json={
+                'auth': {
+                    'identity': {
+                        'methods': ['password'],
+                        'password': password,
+                    },
+                    'scope': {'project': project},
+                }
+            },
+            timeout=SECONDS,
+        )
+        answer.raise_for_status()
+        return answer.headers['X-Subject-Token']
+
+    def _post(
+        self, url: str, token: str | None, project: str, instance: str
+    ) -> requests.Response:
+        return requests.post(
+            url,
+            json={
+                'project-id': project,
+                'instance-id': instance,
+                'image-id': UBUNTU,
+            },
+            headers={'X-Auth-Token': token} if token else {},
+            timeout=SECONDS,
+        )
