@@ -223,11 +223,12 @@ def list_opts() -> list[tuple[cfg.OptGroup, list[cfg.Opt]]]:
 
     every = cfg.OptGroup(GUEST, help='What guests with a vGPU get.')
     some = cfg.OptGroup(
-        f'{PREFIX}NAME',
+        f'{PREFIX}physics',
         help="""
-What some guests get; any number of sections with names of your choice. A
-section that says anything of the driver replaces all that more general ones
-say of it, and the same for the licence.
+What some guests get: any number of sections, and physics is an example of
+their names, which are of your choice. A section that says anything of the
+driver replaces all that more general ones say of it, and the same for the
+licence. At least one of projects, domains, types and systems is needed.
 """,
     )
     cloud = cfg.OptGroup(

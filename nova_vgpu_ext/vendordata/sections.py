@@ -61,6 +61,7 @@ def load(conf: cfg.ConfigOpts) -> Rules:
     :raises ConfigError: a value cannot be used, or two sections are for the
         same guests.
     """
+    _check_names(conf)
     drivers = []
     licences = []
     for name in vendordata.register_guests(conf):
@@ -73,6 +74,35 @@ def load(conf: cfg.ConfigOpts) -> Rules:
     rules.check(drivers, 'a driver')
     rules.check(licences, 'a licence')
     return Rules(drivers, licences)
+
+
+def _check_names(conf: cfg.ConfigOpts) -> None:
+    """Refuse misspelt names: a section would hold for others than was meant.
+
+    :raises ConfigError: there is one.
+    """
+    for file in conf.config_file or ():
+        parsed: dict[str, dict[str, list[str]]] = {}
+        cfg.ConfigParser(file, parsed).parse()
+        for section, options in parsed.items():
+            if not section.casefold().startswith(vendordata.GUEST):
+                continue
+            if section != vendordata.GUEST and not section.startswith(
+                vendordata.PREFIX
+            ):
+                raise exception.ConfigError(
+                    file,
+                    f'[{section}]',
+                    f'[{vendordata.GUEST}] or [{vendordata.PREFIX}NAME]',
+                )
+            known = [opt.dest for opt in vendordata.guest_opts(section)]
+            for name in options:
+                if name not in known:
+                    raise exception.ConfigError(
+                        f'[{section}] {name}',
+                        'an option that is not known',
+                        f'one of {", ".join(known)}',
+                    )
 
 
 def value(conf: cfg.ConfigOpts, group: str, name: str) -> Any:
@@ -118,12 +148,20 @@ class _Section:
         """Read for which guests it is."""
         if self._name == vendordata.GUEST:
             return Conditions()
-        return Conditions(
+        found = Conditions(
             projects=frozenset(self._get('projects')),
             domains=frozenset(self._get('domains')),
             types=frozenset(t.casefold() for t in self._get('types')),
             systems=self._choices('systems', System),
         )
+        if found == Conditions():
+            raise exception.ConfigError(
+                f'[{self._name}]',
+                'no projects, domains, types or systems',
+                'for which guests it is',
+                f'[{vendordata.GUEST}] is for all',
+            )
+        return found
 
     def driver(self) -> Driver | None:
         """Read the driver; None where the images have it."""

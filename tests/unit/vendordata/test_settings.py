@@ -122,14 +122,31 @@ license_server = small.example.org
             ('token_file = ../b', 'token_file', "'../b'"),
             ('token_file = .b', 'token_file'),
             ('token_file = $x', 'token_file'),
+            ('project = x', 'project', 'not known'),
             ('license_server = a\nsystems = plan9', 'systems', 'plan9'),
             (f'driver_url = {URL}\ndriver_sha256 = {SUM}\ndkms = x', 'dkms'),
         ):
             error = self.assertRaises(
-                exception.ConfigError, self.rules, f'[vgpu_guest:x]\n{text}\n'
+                exception.ConfigError,
+                self.rules,
+                f'[vgpu_guest:x]\nprojects = p\n{text}\n',
             )
             for part in ('[vgpu_guest:x]', *parts):
                 self.assertIn(part, str(error))
+
+    def test_names(self) -> None:
+        """A section that is not for whom it was meant is refused."""
+        for name, part in (
+            ('vgpu_guest:a', 'no projects'),
+            ('vgpu_guests', 'vgpu_guests'),
+            ('VGPU_GUEST:a', 'VGPU_GUEST'),
+            ('vgpu_guest', 'projects'),
+        ):
+            text = f'[{name}]\ntoken_file = a\n'
+            if name == 'vgpu_guest':
+                text += 'projects = a\n'
+            error = self.assertRaises(exception.ConfigError, self.rules, text)
+            self.assertIn(part, str(error))
 
     def test_chance(self) -> None:
         """Two sections for the same guests are refused; others are not."""
@@ -144,7 +161,6 @@ license_server = small.example.org
                 'projects = x\ntypes = a40-1q',
                 False,
             ),
-            ('', '', False),
             ('systems = debian', 'types = A40-1Q', True),
         ):
             text = one.format(first) + two.format(second)
