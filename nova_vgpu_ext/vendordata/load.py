@@ -13,10 +13,12 @@
 
 from __future__ import annotations
 
+import http
 import logging
 import os
 from collections.abc import Iterable, Sequence
 
+from keystoneauth1 import exceptions as ksa_exc
 from oslo_config import cfg
 from oslo_log import log
 
@@ -54,10 +56,11 @@ def load(files: Sequence[str]) -> app.WsgiApp:
     lookup.check(conf)
     found = sections.load(conf)
     source = lookup.Lookup(conf, found.ask_domain)
-    log.setup(conf, PROGRAM, nova_vgpu_ext.version())
     answers = service.Service(conf, found, source)
     inner = app.Application(answers, conf[vendordata.GROUP].roles)
-    return _guarded(_authenticated(inner, conf))
+    outer = _guarded(_authenticated(inner, conf))
+    log.setup(conf, PROGRAM, nova_vgpu_ext.version())
+    return outer
 
 
 def _register(conf: cfg.ConfigOpts) -> None:
@@ -103,8 +106,13 @@ def _guarded(inner: app.WsgiApp) -> app.WsgiApp:
             return app.send(start_response, 200, {'name': PROGRAM})
         try:
             return inner(environ, start_response)
+        except ksa_exc.ClientException as failed:
+            LOG.warning('[%s]: no answer of Keystone: %s', _AUTHTOKEN, failed)
+            status = http.HTTPStatus.SERVICE_UNAVAILABLE
         except Exception:
             LOG.exception('a request failed; this is a bug, report it')
-            return app.send(start_response, 500, {'error': {'code': 500}})
+            status = http.HTTPStatus.INTERNAL_SERVER_ERROR
+        error = {'code': int(status), 'message': status.phrase}
+        return app.send(start_response, status, {'error': error})
 
     return application

@@ -95,8 +95,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     :returns: the exit code.
     """
     options = parse(sys.argv[1:] if argv is None else argv)
-    signal.signal(signal.SIGTERM, _end)
-    signal.signal(signal.SIGINT, _end)
     try:
         application = load.load(options.config_file or load.config_files())
         server = simple_server.make_server(
@@ -108,6 +106,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (OSError, OverflowError) as error:
         sys.stderr.write(f'--host, --port: {error}\n')
         return 1
+    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGINT, _end)
     with server:
         LOG.info('listening on %s:%s', *server.server_address[:2])
         server.serve_forever()
