@@ -117,7 +117,12 @@ def _body(environ: Environ) -> bytes:
             http.HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
             f'more than {request.LIMIT} bytes',
         )
-    body: bytes = environ['wsgi.input'].read(int(length))
+    try:
+        body: bytes = environ['wsgi.input'].read(int(length))
+    except OSError:
+        raise Problem(
+            http.HTTPStatus.REQUEST_TIMEOUT, 'the body did not come'
+        ) from None
     return body
 
 

@@ -31,7 +31,6 @@ import requests
 from tests import base
 from tests.functional.fixtures import http_server, keystone, nova_api
 
-A, B = 'a' * 32, 'b' * 32
 IMAGES = {
     '00000000-0000-4000-8000-0000000000aa': {'os_distro': 'ubuntu'},
     '00000000-0000-4000-8000-0000000000bb': {},
@@ -74,6 +73,9 @@ token_file = a
 [vgpu_guest:b]
 projects = {b}
 token_file = b
+[vgpu_guest:domain]
+domains = default
+license_server = licence.example.org
 """
 
 
@@ -154,12 +156,20 @@ class VendordataTest(base.TestCase):
         self.nova.create_flavor('plain', {})
         self.secrets = self.temp_dir()
         self.secrets.chmod(0o700)
-        self.tokens = {A: self._token('a'), B: self._token('b')}
+        self.a, self.b, self.c = (self._project(name) for name in 'abc')
+        self.tokens = {self.a: self._token('a'), self.b: self._token('b')}
 
     def _forget_glance(self) -> None:
         services = self.keystone.call('GET', '/services?type=image')
         for found in services['services']:
             self.keystone.call('DELETE', f'/services/{found["id"]}')
+
+    def _project(self, name: str) -> str:
+        project = {'name': f'vendordata-{name}', 'domain_id': 'default'}
+        made = self.keystone.call('POST', '/projects', project=project)
+        found: str = made['project']['id']
+        self.addCleanup(self.keystone.call, 'DELETE', f'/projects/{found}')
+        return found
 
     def _token(self, name: str) -> str:
         path = self.secrets / name
@@ -175,7 +185,11 @@ class VendordataTest(base.TestCase):
     def service(self, timeout: float = SECONDS) -> Service:
         """Start the service."""
         config = _CONFIG.format(
-            secrets=self.secrets, timeout=timeout, a=A, b=B, checksum='0' * 64
+            secrets=self.secrets,
+            timeout=timeout,
+            a=self.a,
+            b=self.b,
+            checksum='0' * 64,
         )
         config += self._auth('nova') + self.keystone.authtoken_text()
         # A slow machine is no failure of Keystone.
@@ -225,25 +239,28 @@ class VendordataTest(base.TestCase):
     def test_nova(self) -> None:
         """What Nova puts into vendor_data2.json."""
         service = self.service()
-        vgpu = self.server('vgpu', A)
+        vgpu = self.server('vgpu', self.a)
         answers = self.ask_as_nova(
             service.url,
-            (vgpu, A, UBUNTU),
-            (self.server('vgpu', B), B, UBUNTU),
-            (self.server('plain', A), A, UBUNTU),
-            (self.server('vgpu', A), A, OTHER),
-            (vgpu, B, UBUNTU),
-            ('00000000-0000-4000-8000-000000000000', A, UBUNTU),
+            (vgpu, self.a, UBUNTU),
+            (self.server('vgpu', self.b), self.b, UBUNTU),
+            (self.server('vgpu', self.c), self.c, UBUNTU),
+            (self.server('plain', self.a), self.a, UBUNTU),
+            (self.server('vgpu', self.a), self.a, OTHER),
+            (vgpu, self.b, UBUNTU),
+            ('00000000-0000-4000-8000-000000000000', self.a, UBUNTU),
         )
-        first, second, *nothing = answers
+        first, second, third, *nothing = answers
         self.assertTrue(first.startswith('#!/bin/bash\n'))
-        self.assertIn(self.tokens[A], first)
+        self.assertIn(self.tokens[self.a], first)
         self.assertNotIn('reboot #', first)
-        self.assertIn(self.tokens[B], second)
-        self.assertNotIn(self.tokens[A], second)
+        self.assertIn(self.tokens[self.b], second)
+        self.assertNotIn(self.tokens[self.a], second)
+        self.assertIn('ServerAddress=licence.example.org', third)
+        self.assertNotIn('token-of', third)
         self.assertEqual([{}] * 4, nothing)
         log = ''.join(service.lines)
-        for part in ('os_distro', f'one of project {B}', 'not found'):
+        for part in ('os_distro', f'one of project {self.b}', 'not found'):
             self.assertIn(part, log)
         for token in self.tokens.values():
             self.assertNotIn(token, log)
@@ -253,7 +270,7 @@ class VendordataTest(base.TestCase):
         service = self.service()
         servers = {
             project: [self.server('vgpu', project) for _ in range(4)]
-            for project in (A, B)
+            for project in (self.a, self.b)
         }
         token = self._keystone_token('nova')
 
@@ -262,29 +279,29 @@ class VendordataTest(base.TestCase):
             self.assertEqual(200, answer.status_code, answer.text)
             return project, answer.json()
 
-        asked = [(p, i) for i in range(4) for p in (A, B)] * 5
+        asked = [(p, i) for i in range(4) for p in (self.a, self.b)] * 5
         with concurrent.futures.ThreadPoolExecutor(8) as pool:
             found = list(
                 pool.map(lambda x: ask(x[0], servers[x[0]][x[1]]), asked)
             )
         for project, text in found:
-            other = B if project == A else A
+            other = self.b if project == self.a else self.a
             self.assertIn(self.tokens[project], text)
             self.assertNotIn(self.tokens[other], text)
 
-        instance = servers[A][0]
+        instance = servers[self.a][0]
         for status, wrong in (
             (401, None),
             (401, 'x' * 100),
             (403, self._keystone_token('operator')),
             (403, self._keystone_token('weak')),
         ):
-            answer = self._post(service.url, wrong, A, instance)
+            answer = self._post(service.url, wrong, self.a, instance)
             self.assertEqual(status, answer.status_code, answer.text)
-            self.assertNotIn(self.tokens[A], answer.text)
+            self.assertNotIn(self.tokens[self.a], answer.text)
         forged = requests.post(
             service.url,
-            json={'instance-id': instance, 'project-id': A},
+            json={'instance-id': instance, 'project-id': self.a},
             headers={'X-Identity-Status': 'Confirmed', 'X-Roles': 'service'},
             timeout=SECONDS,
         )
@@ -295,14 +312,14 @@ class VendordataTest(base.TestCase):
     def test_failures(self) -> None:
         """A Glance that hangs, and a Nova that fails, are said quickly."""
         service = self.service(timeout=1)
-        instance = self.server('vgpu', A)
+        instance = self.server('vgpu', self.a)
         token = self._keystone_token('nova')
-        self._post(service.url, token, A, self.server('plain', A))
+        self._post(service.url, token, self.a, self.server('plain', self.a))
         self.nova.fault(status=503, path='/v2.1/servers/')
-        answer = self._post(service.url, token, A, instance)
+        answer = self._post(service.url, token, self.a, instance)
         self.assertEqual(503, answer.status_code, answer.text)
         self.glance.fault(delay=SECONDS)
-        answer = self._post(service.url, token, A, instance)
+        answer = self._post(service.url, token, self.a, instance)
         self.assertEqual(503, answer.status_code, answer.text)
         self.glance.stopping.set()
         self.assertLess(answer.elapsed.total_seconds(), SECONDS / 2)

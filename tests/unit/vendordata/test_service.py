@@ -19,6 +19,7 @@ import json
 import threading
 import uuid
 from typing import Any
+from unittest import mock
 
 import hypothesis
 from hypothesis import strategies as st
@@ -298,6 +299,12 @@ class ApplicationTest(Case):
             self.assertEqual(status, found, environ)
             self.assertEqual(status, content['error']['code'])
             self.assertIn(part, content['error']['message'])
+
+    def test_slow_caller(self) -> None:
+        """A body that does not come is no bug of ours."""
+        slow = mock.Mock()
+        slow.read.side_effect = TimeoutError
+        self.assertEqual(408, self.call(**{'wsgi.input': slow})[0])
 
     def test_errors(self) -> None:
         """Nova takes each for a failure; the log says more."""
