@@ -88,10 +88,20 @@ class Glance(http_server.WsgiServer):
         self.serve()
 
     def _answer(self, environ: Any, start_response: Any) -> list[bytes]:
+        if environ['PATH_INFO'] == '/':
+            return self._versions(start_response)
         name = environ['PATH_INFO'].removeprefix('/v2/images/')
         status = '200 OK' if name in IMAGES else '404 Not Found'
         start_response(status, [('Content-Type', 'application/json')])
         return [json.dumps(IMAGES.get(name, {})).encode()]
+
+    def _versions(self, start_response: Any) -> list[bytes]:
+        link = {'rel': 'self', 'href': f'{self.url}/v2/'}
+        version = {'id': 'v2.16', 'status': 'CURRENT', 'links': [link]}
+        start_response(
+            '300 Multiple Choices', [('Content-Type', 'application/json')]
+        )
+        return [json.dumps({'versions': [version]}).encode()]
 
 
 class Service(fixtures.Fixture):
@@ -148,9 +158,8 @@ class VendordataTest(base.TestCase):
         self.keystone = self.useFixture(keystone.KeystoneServer())
         self.nova = self.useFixture(nova_api.NovaApi(self.keystone))
         self.glance = self.useFixture(Glance())
-        self.keystone.set_endpoint(
-            f'{self.glance.url}/v2', service_type='image'
-        )
+        # As in most clouds: which versions there are, its root says.
+        self.keystone.set_endpoint(self.glance.url, service_type='image')
         self.addCleanup(self._forget_glance)
         self.nova.create_flavor('vgpu', SPECS)
         self.nova.create_flavor('plain', {})
