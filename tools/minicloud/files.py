@@ -36,6 +36,13 @@ DATABASES = (
 )
 
 
+#: Stands for a client configuration token, which guests get.
+TOKEN_FILE = 'all.tok'  # noqa: S105
+TOKEN = 'dGhlIHRva2Vu.b2YgdGhl.c21hbGwgY2xvdWQ'  # noqa: S105
+#: Stands for the driver's package; nothing is there.
+DRIVER = 'https://mirror.example.org/NVIDIA-Linux-x86_64-535.161.05-grid.run'
+
+
 def write(cloud: Settings) -> None:
     """Write every file; those of nova-compute too."""
     texts = {
@@ -43,6 +50,7 @@ def write(cloud: Settings) -> None:
         'placement.conf': _placement(cloud),
         'glance-api.conf': _glance(cloud),
         'nova.conf': _nova(cloud, 'controller') + _controller(cloud),
+        'vendordata.conf': _vendordata(cloud),
         'rabbitmq.conf': _rabbitmq(cloud),
         'rabbitmq-plugins': '[].\n',
         'mariadb.sql': _sql(cloud),
@@ -51,6 +59,9 @@ def write(cloud: Settings) -> None:
         texts[f'{compute.name}.conf'] = nova_compute(cloud, compute)
     for host in ('controller', *(c.name for c in cloud.computes)):
         (cloud.log / host).mkdir(mode=0o700, exist_ok=True)
+    secrets = cloud.etc / 'secrets'
+    secrets.mkdir(mode=0o700, exist_ok=True)
+    texts[f'secrets/{TOKEN_FILE}'] = TOKEN
     for name, text in texts.items():
         path = cloud.etc / name
         path.touch(mode=0o600)
@@ -235,10 +246,33 @@ auth_section = neutron
 """.replace('$my_program', 'nova')
 
 
+def _vendordata(cloud: Settings) -> str:
+    return f"""\
+[DEFAULT]
+log_file = {cloud.log}/vendordata.log
+[vgpu_vendordata]
+secrets_dir = {cloud.etc}/secrets
+types = VGPU:V100DX-1Q
+default_system = debian
+[vgpu_guest]
+driver_url = {DRIVER}
+driver_sha256 = {'0' * 64}
+token_file = {TOKEN_FILE}
+{_authtoken(cloud)}
+{_auth(cloud, 'nova')}"""
+
+
 def _controller(cloud: Settings) -> str:
     """Write what API, scheduler and conductor have beside the computes."""
     weighers = ','.join(('nova.scheduler.weights.all_weighers', *_WEIGHERS))
     return f"""\
+[api]
+vendordata_providers = StaticJSON,DynamicJSON
+vendordata_dynamic_targets = cloud-init@{cloud.url('vendordata')}/
+{_auth(cloud, 'vendordata_dynamic_auth')}
+[neutron]
+service_metadata_proxy = true
+metadata_proxy_shared_secret = {cloud.password}
 [filter_scheduler]
 available_filters = nova.scheduler.filters.all_filters
 available_filters = {_PLUGINS}.filters.VgpuPolicyFilter

@@ -47,6 +47,8 @@ _APPLICATIONS = {
     'placement': ('placement.wsgi.api:application', 1, 4),
     'glance': ('glance.wsgi.api:application', 1, 2),
     'nova': ('nova.wsgi.osapi_compute:application', 1, 4),
+    'metadata': ('nova.wsgi.metadata:application', 1, 2),
+    'vendordata': ('nova_vgpu_ext.vendordata.wsgi:application', 1, 2),
 }
 API = (*_APPLICATIONS, 'neutron')
 #: In the order in which they end.
@@ -320,14 +322,16 @@ class Services:
                 'OS_GLANCE_CONFIG_FILES': 'glance-api.conf',
                 'OS_NOVA_CONFIG_FILES': ';'.join(nova_files),
                 'OS_NOVA_DISABLE_EVENTLET_PATCHING': 'true',
+                'NOVA_VGPU_VENDORDATA_CONFIG_FILES': f'{etc}/vendordata.conf',
             },
         )
 
     def await_url(self, name: str) -> None:
         """Wait until an API answers."""
         url = self._cloud.url(name)
-        if name == 'glance':
-            url += '/versions'
+        url += {'glance': '/versions', 'vendordata': '/healthcheck'}.get(
+            name, ''
+        )
         self._await(name, lambda: _replies(url))
 
     def _await(self, name: str, is_ready: Callable[[], bool]) -> None:

@@ -31,6 +31,7 @@ from tools.minicloud import CloudError
 PORTS = (
     *('mariadb', 'amqp', 'erlang', 'epmd'),
     *('keystone', 'placement', 'glance', 'neutron', 'nova', 'metadata'),
+    'vendordata',
 )
 #: Below the ports that Linux gives to clients: a service that starts again
 #: finds its own free.
