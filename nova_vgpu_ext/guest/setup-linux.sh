@@ -43,20 +43,29 @@ fail() {
     exit 1
 }
 
+# install_packages PACKAGE...: of the guest's distribution.
 install_packages() {
     if command -v apt-get >/dev/null; then
-        local -a wanted=(gcc make "linux-headers-$(uname -r)")
-        [[ $dkms == no ]] || wanted+=(dkms)
         DEBIAN_FRONTEND=noninteractive apt-get update -q &&
-            DEBIAN_FRONTEND=noninteractive apt-get install -q -y "${wanted[@]}"
+            DEBIAN_FRONTEND=noninteractive apt-get install -q -y "$@"
     else
-        local -a wanted=(gcc make "kernel-devel-$(uname -r)" elfutils-libelf-devel)
-        if [[ $dkms == yes ]]; then
-            dnf -q -y install epel-release || return
-            wanted+=(dkms)
-        fi
-        dnf -q -y install "${wanted[@]}"
+        dnf -q -y install "$@"
     fi
+}
+
+# What a .run builds its module with.
+install_compiler() {
+    local -a wanted=(gcc make)
+    if command -v apt-get >/dev/null; then
+        wanted+=("linux-headers-$(uname -r)")
+    else
+        wanted+=("kernel-devel-$(uname -r)" elfutils-libelf-devel)
+        if [[ $dkms == yes ]]; then
+            install_packages epel-release || return
+        fi
+    fi
+    [[ $dkms == no ]] || wanted+=(dkms)
+    install_packages "${wanted[@]}"
 }
 
 # download FILE: again with growing pauses, because a network comes up late.
@@ -79,6 +88,8 @@ install_driver() {
     # shellcheck disable=SC2064  # The folder is known now.
     trap "rm -rf -- '$folder'" EXIT
     file=$folder/$driver_file
+    command -v curl >/dev/null || install_packages curl ||
+        fail 'curl is not there and cannot be installed'
     download "$file" ||
         fail "the driver cannot be downloaded from $driver_url, $attempts attempts"
     sum=$(sha256sum <"$file")
@@ -88,7 +99,7 @@ install_driver() {
     case $driver_file in
         *.run)
             local -a options=(--silent --no-questions --disable-nouveau)
-            install_packages ||
+            install_compiler ||
                 fail 'the compiler or the headers of the kernel cannot be installed'
             [[ $dkms == no ]] || options+=(--dkms)
             if [[ -n $kernel_source_path ]]; then
@@ -121,9 +132,11 @@ licence_files() {
 }
 
 await_licence() {
-    local end=$((SECONDS + licence_seconds)) log=''
+    local end=$((SECONDS + licence_seconds)) log='' run_of_service
     while :; do
-        log=$(journalctl --quiet --boot --unit nvidia-gridd --output cat)
+        # What it said before it was restarted is about another licence.
+        run_of_service=$(systemctl show --property InvocationID --value nvidia-gridd)
+        log=$(journalctl --quiet --output cat "_SYSTEMD_INVOCATION_ID=$run_of_service")
         if [[ $log == *'License acquired successfully'* ]]; then
             report ok 'the driver is installed and licensed'
             return

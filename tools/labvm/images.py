@@ -43,6 +43,7 @@ _CERTIFICATES = '/etc/ssl/certs/ca-certificates.crt'
 #: What the project is built from; everything below the folders.
 _SOURCES = (
     'LICENSE',
+    'MANIFEST.in',
     'README.rst',
     'devstack/vgpu_sim',
     'etc',

@@ -287,8 +287,10 @@ _STAND_INS = {
     '[ -e "$ROOT/up" ] || exit 7\n'
     'while [ "$1" != --output ]; do shift; done\ncp "$ROOT/driver" "$2"\n',
     'apt-get': 'printf "apt-get $*\\n" >>"$LOG"\n',
-    'systemctl': 'printf "systemctl $*\\n" >>"$LOG"\n',
-    'journalctl': 'cat "$ROOT/journal"\n',
+    'systemctl': '[ "$1" = show ] && echo 1a2b && exit\n'
+    'printf "systemctl $*\\n" >>"$LOG"\n',
+    'journalctl': '[[ $* == *_SYSTEMD_INVOCATION_ID=1a2b ]] && '
+    'cat "$ROOT/journal"\n',
     'modprobe': 'exit 1\n',
     'sleep': 'exit 0\n',
 }
