@@ -45,6 +45,8 @@ ALLOWED = {
     'guest': _SHARED | {'guest'},
     'guest_options': _SHARED | {'guest'},
     'kolla': _SHARED | {'host', 'kolla', 'plan'},
+    'vendordata': _SHARED
+    | {'conf', 'guest', 'plan', 'sim', 'vendordata', '__init__'},
     'runtime': _SHARED | {'conf', 'host', 'sim', 'plan', 'placement'},
     'arguments': {'runtime'},
     'reporting': _SHARED | {'placement', 'plan', 'runtime'},
@@ -75,9 +77,12 @@ CLIENTS = {
     'keystoneauth1': {
         'compute/client.py',
         'conf/placement.py',
+        'conf/vendordata.py',
         'placement/access.py',
         'placement/errors.py',
         'placement/transport.py',
+        'vendordata/load.py',
+        'vendordata/lookup.py',
     },
     'openstack': {
         'placement/access.py',

@@ -59,9 +59,7 @@ def write(cloud: Settings) -> None:
         texts[f'{compute.name}.conf'] = nova_compute(cloud, compute)
     for host in ('controller', *(c.name for c in cloud.computes)):
         (cloud.log / host).mkdir(mode=0o700, exist_ok=True)
-    secrets = cloud.etc / 'secrets'
-    secrets.mkdir(mode=0o700, exist_ok=True)
-    texts[f'secrets/{TOKEN_FILE}'] = TOKEN
+    texts[TOKEN_FILE] = TOKEN
     for name, text in texts.items():
         path = cloud.etc / name
         path.touch(mode=0o600)
@@ -251,7 +249,7 @@ def _vendordata(cloud: Settings) -> str:
 [DEFAULT]
 log_file = {cloud.log}/vendordata.log
 [vgpu_vendordata]
-secrets_dir = {cloud.etc}/secrets
+secrets_dir = {cloud.etc}
 types = VGPU:V100DX-1Q
 default_system = debian
 [vgpu_guest]
