@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -67,14 +68,20 @@ class ComputeClient:
         #: The length of the longest page so far.
         self._longest = 1
 
-    def servers(self, host: str | None = None) -> Iterator[Server]:
+    def servers(
+        self, host: str | None = None, name: str | None = None
+    ) -> Iterator[Server]:
         """Read every server of the cloud, page by page.
 
         :param host: the compute service's host; only servers on it.
+        :param name: only servers of this name.
         """
-        search = {'all_tenants': True}
+        search: dict[str, object] = {'all_tenants': True}
         if host is not None:
-            search['host'] = host  # type: ignore[assignment]
+            search['host'] = host
+        if name is not None:
+            # Nova takes a regular expression, in the database's dialect.
+            search['name'] = f'^{re.escape(name)}$'
 
         def page(marker: str | None) -> list[Any]:
             found: list[Any] = self._nova.servers.list(
@@ -82,9 +89,10 @@ class ComputeClient:
             )
             return found
 
-        return self._pages(
+        found = self._pages(
             page, '/servers/detail', _server, is_exact=host is not None
         )
+        return (s for s in found if name is None or s.name == name)
 
     def server(self, uuid: str) -> Server | None:
         """Read one server, also a soft-deleted one; None if it is gone."""
