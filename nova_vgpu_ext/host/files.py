@@ -48,7 +48,7 @@ def replace(
     One program at a time writes a file, under a lock.
 
     :param mode: its permissions.
-    :param owner: user and group, if not those of this process.
+    :param owner: user and group, if not those of this process; root only.
     :raises OSError: it cannot be written; the old one stays.
     """
     folder = os.path.dirname(path)
@@ -64,7 +64,9 @@ def replace(
             os.fsync(stream.fileno())
             found = os.fstat(stream.fileno())
             if owner not in (None, (found.st_uid, found.st_gid)):
-                os.fchown(stream.fileno(), *owner)
+                # Who is not root may not give files away.
+                with contextlib.suppress(PermissionError):
+                    os.fchown(stream.fileno(), *owner)
             # Last: libvirt would run half of a hook that may be run.
             os.fchmod(stream.fileno(), mode)
         os.replace(temporary, path)

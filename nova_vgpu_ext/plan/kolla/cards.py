@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from nova_vgpu_ext.models import PCI_ADDRESS
+from nova_vgpu_ext.models import PCI_ADDRESS, Severity
 from nova_vgpu_ext.plan import pci
 from nova_vgpu_ext.plan.kolla import devices, pci_options, values
 from nova_vgpu_ext.plan.kolla.description import Card, Description, Entry
@@ -131,7 +131,17 @@ def _check_class(
     notes: Notes, key: str, spec: Mapping[str, Any], entry: Entry
 ) -> None:
     for card in entry.cards:
-        if pci_options.may_match(spec, card):
+        if pci_options.has_nvidia_ids(spec):
+            notes.add(
+                key,
+                f'ids of NVIDIA and no address, beside {card.address} below '
+                'vendor_vfio',
+                'an address',
+                'these may be the ids of its functions, and Nova refuses a '
+                'card with several classes',
+                Severity.WARNING,
+            )
+        elif pci_options.may_match(spec, card):
             notes.add(
                 key,
                 f'functions of {card.address} with the class '

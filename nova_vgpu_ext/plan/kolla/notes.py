@@ -37,15 +37,14 @@ class Notes:
         found: str,
         expected: str,
         remedy: str = 'mend the description',
+        severity: Severity = Severity.ERROR,
     ) -> None:
         """Note one thing.
 
         :param key: as ``hosts.gpu01.gpus``; empty for the whole file.
         """
         where = f'{self.file}: {key}' if key else self.file
-        self.findings.append(
-            Finding(Severity.ERROR, where, found, expected, remedy)
-        )
+        self.findings.append(Finding(severity, where, found, expected, remedy))
 
     def mapping(
         self, key: str, value: Any, allowed: Collection[str] | None = None

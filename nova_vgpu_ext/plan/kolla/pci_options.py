@@ -107,6 +107,19 @@ def is_true(value: Any) -> bool:
     )
 
 
+def has_nvidia_ids(spec: Mapping[str, Any]) -> bool:
+    """Tell whether a product of NVIDIA is meant, wherever it is.
+
+    :param spec: a value of ``device_spec`` without faults.
+    """
+    return (
+        _number(spec.get('vendor_id', '*'), 0xFFFF) in (-1, _NVIDIA)
+        and _number(spec.get('product_id', '*'), 0xFFFF) != -1
+        and not spec.get('address')
+        and not spec.get('devname')
+    )
+
+
 def may_match(spec: Mapping[str, Any], card: Card) -> bool:
     """Tell whether functions of a card may be meant.
 

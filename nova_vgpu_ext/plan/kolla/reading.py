@@ -49,7 +49,7 @@ def read(
     :param types: the types that are known, with id and name.
     :param policies: the values of ``[vgpu] gpu_policy``.
     :returns: what could be read, and a finding for each thing that is wrong;
-        only without findings is the description whole.
+        only without errors is the description whole.
     """
     notes = Notes(file)
     if not data:
@@ -61,7 +61,8 @@ def read(
             key,
             'a key without a value',
             'a value',
-            f'remove it, or write {key}: {{}} for none',
+            f'remove it, or write {key}: '
+            f'{"[]" if key == "aliases" else "{}"} for none',
         )
     own = _own_types(notes, top.get('types', {}))
     known = KnownTypes(types, own)
@@ -109,6 +110,8 @@ def _scheduler(
         for name in _SCHEDULER
         if name in data
     }
+    for name in [name for name, value in data.items() if value == '']:
+        notes.add(f'scheduler.{name}', 'no value', 'a list', 'remove it')
     return Scheduler(policy if isinstance(policy, str) else None, **lists)
 
 

@@ -110,7 +110,6 @@ class ReadTest(base.TestCase):
         for spec in (
             {'address': '*:3c:00.*'},
             {'address': {'bus': '3[c-f]'}},
-            {'vendor_id': '10de', 'product_id': '1eb8'},
             {'vendor_id': '15b3', 'address': '*:*:*.*'},
             {'devname': 'eth0'},
         ):
@@ -119,6 +118,19 @@ class ReadTest(base.TestCase):
                 device_specs=[json.dumps(spec)],
             )
             self.assertEqual((json.dumps(spec),), entry.device_specs)
+
+    def test_ids_that_may_be_a_cards(self) -> None:
+        """A warning: another card of NVIDIA may be meant."""
+        spec = '{"vendor_id": "10de", "product_id": "1eb8"}'
+        description, findings = read(
+            host(
+                vendor_vfio={CARD: {'type': 'L40S-12Q', 'vfs': [VF]}},
+                device_specs=[spec],
+            )
+        )
+        self.assertEqual((spec,), description.hosts[0].device_specs)
+        (found,) = findings
+        self.assertIn('warning: vgpu.yml: hosts.gpu01.device_specs[0]', found)
 
     def test_no_gpu(self) -> None:
         """A host of a group can be said to have none."""
@@ -287,6 +299,10 @@ WRONG_FILES = (
     (
         {'scheduler': {'enabled_filters': ['A,B']}},
         "scheduler.enabled_filters[0]: found 'A,B'",
+    ),
+    (
+        {'scheduler': {'enabled_filters': ''}},
+        'scheduler.enabled_filters: found no value',
     ),
     ({'scheduler': {'filters': []}}, "scheduler: found key 'filters'"),
 )
