@@ -58,6 +58,13 @@ man_pages = [
         [],
         8,
     ),
+    (
+        'cli/nova-vgpu-vendordata',
+        'nova-vgpu-vendordata',
+        'hand Nova the instructions for guests with a vGPU',
+        [],
+        8,
+    ),
 ]
 
 graphviz_output_format = 'svg'

@@ -20,6 +20,7 @@ import sys
 import tarfile
 import tempfile
 import zipfile
+from collections.abc import Mapping
 
 import nova_vgpu_ext
 from tests import base
@@ -27,10 +28,14 @@ from tests import base
 ROOT = pathlib.Path(nova_vgpu_ext.__file__).parents[1]
 SECONDS = 300
 SHARE = 'share/nova-vgpu-ext/'
+SERVICES = ('nova-vgpu-agent', 'nova-vgpu-vendordata')
 #: What tools/dist makes: its folder in the sdist, and that in the wheel.
 MADE = {
     'doc/build/man/man1/nova-vgpu.1': 'share/man/man1/nova-vgpu.1',
-    'doc/build/man/man8/nova-vgpu-agent.8': 'share/man/man8/nova-vgpu-agent.8',
+    **{
+        f'doc/build/man/man8/{name}.8': f'share/man/man8/{name}.8'
+        for name in SERVICES
+    },
     'doc/build/sample/nova-vgpu.conf.sample': f'{SHARE}nova-vgpu.conf.sample',
 }
 #: What pbr and reno add to the sdist.
@@ -162,12 +167,13 @@ class PackagesTest(base.TestCase):
             return output(run(path, *arguments, cwd=folder))
 
         version = self.wheel.name.split('-')[1]
-        for program in ('nova-vgpu', 'nova-vgpu-agent'):
+        for program in ('nova-vgpu', *SERVICES):
             self.assertIn(version, call(program, '--version'))
         self.assertIn('mtty', call('nova-vgpu', 'sim', 'list'))
         call('nova-vgpu', 'hook', 'install', '--directory', folder)
         self.assertTrue((folder / 'qemu.d' / 'nova-vgpu').exists())
-        self._check_man_pages(venv, call('nova-vgpu-agent', '--help'))
+        usages = {name: call(name, '--help') for name in SERVICES}
+        self._check_man_pages(venv, usages)
 
     def _install(self, folder: pathlib.Path) -> pathlib.Path:
         """Install the wheel; what it needs is found beside this Python."""
@@ -186,8 +192,10 @@ class PackagesTest(base.TestCase):
         (packages / 'others.pth').write_text('\n'.join(others))
         return venv
 
-    def _check_man_pages(self, venv: pathlib.Path, usage: str) -> None:
-        """Every command and every option of the agent is described."""
+    def _check_man_pages(
+        self, venv: pathlib.Path, usages: Mapping[str, str]
+    ) -> None:
+        """Every command and every option of the services is described."""
         pages = venv / 'share' / 'man'
         text = (pages / 'man1' / 'nova-vgpu.1').read_text()
         with zipfile.ZipFile(self.wheel) as archive:
@@ -196,11 +204,12 @@ class PackagesTest(base.TestCase):
         for line in lines.split('\n\n')[0].splitlines():
             command = line.partition(' = ')[0].replace('_', ' ')
             self.assertIn(f'.SS {command}\n', text)
-        text = (pages / 'man8' / 'nova-vgpu-agent.8').read_text()
-        text = text.replace('\\', '')
-        for word in usage.split():
-            if word.startswith('--'):
-                self.assertIn(word, text)
+        for name, usage in usages.items():
+            text = (pages / 'man8' / f'{name}.8').read_text()
+            text = text.replace('\\', '')
+            for word in usage.split():
+                if word.startswith('--'):
+                    self.assertIn(word, text)
 
     def test_debian(self) -> None:
         """What debian/*.install takes from the sources is there."""
