@@ -27,6 +27,10 @@ source "$VGPU_DIR/devstack/lib/tempest"
 function vgpu_install {
     echo_summary "Installing nova-vgpu-ext"
     setup_develop "$VGPU_DIR" osc
+    if is_service_enabled n-cpu; then
+        # libvirt makes mediated devices through it.
+        install_package mdevctl
+    fi
     if is_service_enabled n-cpu && [[ $VGPU_GPUS == sim ]]; then
         echo_summary "Making simulated GPUs"
         vgpu_sim_install

@@ -23,7 +23,8 @@ as ``.. code-block:: console``, says with its ``:class:`` how it is tested:
     It starts what CI itself runs; program and options are compared with its
     ``--help``.
 ``run-by-MODULE``
-    That module of tests does the same with other paths.
+    That module of tests does with other paths what a test can do of it; what
+    needs root, a package index or an OpenStack stands there to be read.
 """
 
 from __future__ import annotations

@@ -150,6 +150,8 @@ class KollaRoleTest(base.TestCase):
         self.kolla.nova_conf()
         self.render({'gpu-v100': {'gpus': {'all': 'V100DX-1Q'}}}, {})
         self.refuse('deploy', 'The inventory has no group gpu-v100, for which')
+        self.render({}, {'gpu8': {'gpus': {'all': 'V100DX-1Q'}}})
+        self.refuse('deploy', 'The inventory has no host gpu8, for which')
         self.render(
             {'compute': {'gpus': {'all': 'V100DX-1Q'}}},
             {'cpu01': CARD},
