@@ -441,11 +441,11 @@ class HookTest(HostTestCase):
         self.guest.run(f'virsh start {GUEST}; virsh destroy {GUEST}')
         self.guest.run(
             f'echo 1 >/sys/bus/mdev/devices/{MDEV}/remove; '
-            f'echo 3000 >{test_module.PARAMETERS}/create_delay_ms'
+            f'echo 12000 >{test_module.PARAMETERS}/create_delay_ms'
         )
         self.guest.run(
             f'virsh start {GUEST} >/run/started 2>&1 & '
-            'sleep 1; timeout 5 virsh list --all'
+            'sleep 1; virsh list --all; ! grep started /run/started'
         )
         self.guest.run(base.until('grep started /run/started'))
 

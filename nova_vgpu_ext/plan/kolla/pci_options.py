@@ -92,7 +92,7 @@ def alias_faults(
     if 'name' not in alias:
         yield 'no name', 'name'
     has_ids = {'vendor_id', 'product_id'} <= alias.keys()
-    if not has_ids and not (in_placement and alias.get('resource_class')):
+    if not has_ids and not (in_placement and 'resource_class' in alias):
         yield (
             'no device',
             'vendor_id and product_id'
