@@ -65,7 +65,7 @@ def render(system: System, settings: Settings, form: Format) -> str:
         return _cloud_config(settings)
     else:
         body = _linux(settings)
-    return _mime(body) if form is Format.MIME else body
+    return _mime(system, body) if form is Format.MIME else body
 
 
 def _check_driver(system: System, settings: Settings) -> None:
@@ -139,7 +139,19 @@ def _quoted(value: str | int | None) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
-def _mime(body: str) -> str:
+def _mime(system: System, body: str) -> str:
+    """Make a message of the program.
+
+    cloudbase-init chooses the interpreter by the name of the file; for
+    cloud-init two parts without a name would be the same file.
+    """
+    part = text.MIMEText(body, 'x-shellscript', 'us-ascii')
+    suffix = 'ps1' if system is System.WINDOWS else 'sh'
+    part.add_header(
+        'Content-Disposition',
+        'attachment',
+        filename=f'nova-vgpu-guest.{suffix}',
+    )
     message = multipart.MIMEMultipart()
-    message.attach(text.MIMEText(body, 'x-shellscript', 'us-ascii'))
+    message.attach(part)
     return message.as_string()

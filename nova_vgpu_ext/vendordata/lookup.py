@@ -102,7 +102,17 @@ class Lookup:
     def _domain(self, project: str) -> str | None:
         if not self._ask_domain:
             return None
-        found = _get(self._keystone, f'/projects/{project}')
+        path = f'/projects/{project}'
+        try:
+            found = _get(self._keystone, path)
+        except Unknown as error:
+            # The instance is there all the same.
+            raise exception.ServiceError(
+                f"Keystone's {path}",
+                'not found',
+                'a section has domains, so it must be known whose project it '
+                'is',
+            ) from error
         return str(found['project']['domain_id'])
 
 

@@ -49,8 +49,9 @@ class _Handler(simple_server.WSGIRequestHandler):
         return str(self.client_address[0])
 
     def log_message(self, format: str, *args: object) -> None:
-        """Log a request."""
-        LOG.info('%s %s', self.client_address[0], format % args)
+        """Log a request; nothing of it may pass for another line."""
+        text = (format % args).encode('unicode_escape').decode()
+        LOG.info('%s %s', self.client_address[0], text)
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:

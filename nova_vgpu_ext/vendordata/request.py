@@ -21,16 +21,16 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import uuid
 
 #: User data have up to 64 KiB, and metadata 128 entries of 255 characters
 #: each; in JSON a character takes up to 12 bytes.
 LIMIT = 1 << 20
 
-_UUID = re.compile(
-    r'[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}', re.ASCII
-)
+#: Nova takes image ids in upper case, and without hyphens, as users give them.
+_UUID = re.compile(r'[0-9A-Fa-f]{8}(-?[0-9A-Fa-f]{4}){3}-?[0-9A-Fa-f]{12}')
 #: Keystone's ids; those of old releases and of LDAP are no UUIDs.
-_PROJECT = re.compile(r'[0-9A-Za-z_-]{1,64}', re.ASCII)
+KEYSTONE_ID = re.compile(r'[0-9A-Za-z_-]{1,64}', re.ASCII)
 
 
 class Malformed(Exception):
@@ -61,12 +61,14 @@ def parse(body: bytes) -> Request:
     if not isinstance(found, dict):
         raise Malformed('the body is no JSON object')
     return Request(
-        _field(found, 'instance-id', _UUID, 'a UUID in lower case'),
-        _field(found, 'project-id', _PROJECT, 'the id of a project'),
-        _field(found, 'image-id', _UUID, 'a UUID in lower case')
-        if found.get('image-id')
-        else None,
+        _uuid(found, 'instance-id'),
+        _field(found, 'project-id', KEYSTONE_ID, 'the id of a project'),
+        _uuid(found, 'image-id') if found.get('image-id') else None,
     )
+
+
+def _uuid(found: dict[str, object], name: str) -> str:
+    return str(uuid.UUID(_field(found, name, _UUID, 'a UUID')))
 
 
 def _field(

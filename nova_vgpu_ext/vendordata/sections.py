@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -24,7 +25,13 @@ from nova_vgpu_ext import exception
 from nova_vgpu_ext.conf import vendordata
 from nova_vgpu_ext.guest.settings import Driver, Edition, Server, System
 from nova_vgpu_ext.vendordata import rules, tokens
+from nova_vgpu_ext.vendordata.request import KEYSTONE_ID
 from nova_vgpu_ext.vendordata.rules import Conditions, Rule
+
+#: A product, with the frame buffer and the series that every one has.
+_PRODUCT = re.compile(
+    r'[A-Za-z0-9-]+-[0-9]+[ABCQabcq][A-Za-z0-9]*|[a-z0-9]+-[0-9]+', re.ASCII
+)
 
 _Choice = TypeVar('_Choice', System, Edition)
 
@@ -85,6 +92,8 @@ def _check_names(conf: cfg.ConfigOpts) -> None:
         parsed: dict[str, dict[str, list[str]]] = {}
         cfg.ConfigParser(file, parsed).parse()
         for section, options in parsed.items():
+            if section == vendordata.GROUP:
+                _check_options(section, options, vendordata.opts)
             if not section.casefold().startswith(vendordata.GUEST):
                 continue
             if section != vendordata.GUEST and not section.startswith(
@@ -95,14 +104,20 @@ def _check_names(conf: cfg.ConfigOpts) -> None:
                     f'[{section}]',
                     f'[{vendordata.GUEST}] or [{vendordata.PREFIX}NAME]',
                 )
-            known = [opt.dest for opt in vendordata.guest_opts(section)]
-            for name in options:
-                if name not in known:
-                    raise exception.ConfigError(
-                        f'[{section}] {name}',
-                        'an option that is not known',
-                        f'one of {", ".join(known)}',
-                    )
+            _check_options(section, options, vendordata.guest_opts(section))
+
+
+def _check_options(
+    section: str, names: Iterable[str], opts: Iterable[cfg.Opt]
+) -> None:
+    known = [opt.dest for opt in opts]
+    for name in names:
+        if name not in known:
+            raise exception.ConfigError(
+                f'[{section}] {name}',
+                'an option that is not known',
+                f'one of {", ".join(known)}',
+            )
 
 
 def value(conf: cfg.ConfigOpts, group: str, name: str) -> Any:
@@ -149,9 +164,12 @@ class _Section:
         if self._name == vendordata.GUEST:
             return Conditions()
         found = Conditions(
-            projects=frozenset(self._get('projects')),
-            domains=frozenset(self._get('domains')),
-            types=frozenset(t.casefold() for t in self._get('types')),
+            projects=self._words('projects', KEYSTONE_ID, 'ids of projects'),
+            domains=self._words('domains', KEYSTONE_ID, 'ids of domains'),
+            types=frozenset(
+                name.casefold()
+                for name in self._words('types', _PRODUCT, 'V100DX-1Q')
+            ),
             systems=self._choices('systems', System),
         )
         if found == Conditions():
@@ -161,6 +179,16 @@ class _Section:
                 'for which guests it is',
                 f'[{vendordata.GUEST}] is for all',
             )
+        return found
+
+    def _words(
+        self, name: str, pattern: re.Pattern[str], expected: str
+    ) -> frozenset[str]:
+        """Read a list; what can hold for no guest would go unseen."""
+        found = frozenset(self._get(name))
+        for word in sorted(found):
+            if not pattern.fullmatch(word):
+                raise self._error(name, repr(word[:80]), expected)
         return found
 
     def driver(self) -> Driver | None:

@@ -55,6 +55,10 @@ class RequestTest(base.TestCase):
             request.Request(INSTANCE, PROJECT, IMAGE),
             request.parse(json.dumps(BODY).encode()),
         )
+        body = json.dumps({**BODY, 'image-id': IMAGE.upper()}).encode()
+        self.assertEqual(IMAGE, request.parse(body).image)
+        body = json.dumps({**BODY, 'image-id': IMAGE.replace('-', '')})
+        self.assertEqual(IMAGE, request.parse(body.encode()).image)
         for image in ('', None):
             body = json.dumps({**BODY, 'image-id': image}).encode()
             self.assertIsNone(request.parse(body).image)

@@ -123,6 +123,8 @@ license_server = small.example.org
             ('token_file = .b', 'token_file'),
             ('token_file = $x', 'token_file'),
             ('project = x', 'project', 'not known'),
+            ('domains = A Domain\nlicense_server = a', 'domains', 'A Domain'),
+            ('types = V100DX_1Q\nlicense_server = a', 'types', 'V100DX_1Q'),
             ('license_server = a\nsystems = plan9', 'systems', 'plan9'),
             (f'driver_url = {URL}\ndriver_sha256 = {SUM}\ndkms = x', 'dkms'),
         ):
@@ -133,6 +135,15 @@ license_server = small.example.org
             )
             for part in ('[vgpu_guest:x]', *parts):
                 self.assertIn(part, str(error))
+
+    def test_own_options(self) -> None:
+        """Those of the service itself are not misspelt either."""
+        error = self.assertRaises(
+            exception.ConfigError,
+            self.rules,
+            '[vgpu_vendordata]\nsecret_dir = /x\n',
+        )
+        self.assertIn('[vgpu_vendordata] secret_dir', str(error))
 
     def test_names(self) -> None:
         """A section that is not for whom it was meant is refused."""
