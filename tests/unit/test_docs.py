@@ -15,10 +15,13 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import itertools
 import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
+from importlib import metadata
 
 from tests import base, doc_blocks
 from tests.doc_blocks import Command
@@ -48,6 +51,39 @@ def _help(*words: str) -> str:
         check=False,
     )
     return done.stdout + done.stderr
+
+
+@functools.cache
+def _commands() -> dict[tuple[str, ...], metadata.EntryPoint]:
+    """Give every command of this project by its words."""
+    return {
+        (program, *point.name.split('_')): point
+        for program, group in (
+            ('nova-vgpu', 'nova_vgpu.cli'),
+            ('openstack', 'openstack.vgpu.v1'),
+        )
+        for point in metadata.entry_points(group=group)
+    }
+
+
+def _calls(text: str) -> Iterator[tuple[metadata.EntryPoint, list[str]]]:
+    """Find calls of this project's commands in a command line."""
+    text = text.replace('\\\n', ' ')
+    for word in shlex.split(text, comments=True):
+        # As in: tools/lab run 'nova-vgpu gpu list'.
+        if ' ' in word and word.split()[0] in ('nova-vgpu', 'openstack'):
+            yield from _calls(word)
+    lexer = shlex.shlex(text, posix=True, punctuation_chars='|&;<>')
+    lexer.whitespace_split = True
+    words = list(lexer)
+    for start, program in enumerate(words):
+        for end in range(start + 1, len(words) + 1):
+            point = _commands().get((program, *words[start + 1 : end]))
+            if point is not None:
+                given = itertools.takewhile(
+                    lambda word: word[0] not in '|&;<>', words[end:]
+                )
+                yield point, list(given)
 
 
 class DocsTest(base.TestCase):
@@ -88,6 +124,20 @@ class DocsTest(base.TestCase):
                     self.assertIn(option, known, str(block))
                 seen += 1
         self.assertGreater(seen, 5)
+
+    def test_own_commands(self) -> None:
+        """Each takes its arguments, wherever the block is tested."""
+        seen = 0
+        for block in doc_blocks.blocks():
+            for command in block.commands:
+                for point, arguments in _calls(command.text):
+                    parser = point.load()(None, None).get_parser('x')
+                    try:
+                        parser.parse_args(arguments)
+                    except SystemExit:
+                        self.fail(f'{block}: {command.text}')
+                    seen += 1
+        self.assertGreater(seen, 12)
 
     def test_a_block_with_output_is_read(self) -> None:
         """Commands over several lines, here documents, output."""
