@@ -50,6 +50,8 @@ class PciProvider:
     vfs: tuple[str, ...]
     #: The product, for the alias.
     product: str
+    #: What the operator says; nothing on the host tells.
+    live_migratable: bool = False
 
     @property
     def record(self) -> InventoryRecord:
@@ -59,12 +61,15 @@ class PciProvider:
     @property
     def device_specs(self) -> tuple[str, ...]:
         """The values of ``[pci] device_spec``, one for each VF."""
-        return tuple(device_spec(vf, self.resource_class) for vf in self.vfs)
+        return tuple(
+            device_spec(vf, self.resource_class, self.live_migratable)
+            for vf in self.vfs
+        )
 
     @property
     def alias(self) -> str:
         """The value of ``[pci] alias``, the same on the API's side."""
-        return alias(self.product)
+        return alias(self.product, self.live_migratable)
 
 
 def device_spec(
@@ -72,8 +77,7 @@ def device_spec(
 ) -> str:
     """Write the value of ``[pci] device_spec`` for one VF.
 
-    :param live_migratable: whether the operator says so; nothing on the host
-        tells.
+    :param live_migratable: as of :class:`PciProvider`.
     """
     return json.dumps(
         {
@@ -88,7 +92,7 @@ def device_spec(
 def alias(product: str, live_migratable: bool = False) -> str:
     """Write the value of ``[pci] alias`` for a product.
 
-    :param live_migratable: as for :func:`device_spec`.
+    :param live_migratable: as of :class:`PciProvider`.
     """
     return json.dumps(
         {

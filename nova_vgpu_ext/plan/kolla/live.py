@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Iterator, Sequence
 
 from nova_vgpu_ext.models import DevicesConfig, Snapshot, TypeConfig
@@ -37,18 +38,17 @@ def write(
     :param device_specs: the values of ``[pci] device_spec``.
     :returns: the text of the file; empty where the host has nothing.
     """
-    migrating = {c.name for c in cards if _migrates(c, device_specs)}
-    lines = [*_gpus(config, snapshot), *_cards(cards, migrating)]
+    cards = [
+        dataclasses.replace(
+            card, live_migratable=_migrates(card, device_specs)
+        )
+        for card in cards
+    ]
+    lines = [*_gpus(config, snapshot), *_cards(cards)]
     if not lines:
         return ''
-    own = _others(
-        aliases, [pci.alias(c.product, c.name in migrating) for c in cards]
-    )
-    specs = [
-        pci.device_spec(vf, card.resource_class, card.name in migrating)
-        for card in cards
-        for vf in card.vfs
-    ]
+    own = _others(aliases, [card.alias for card in cards])
+    specs = [spec for card in cards for spec in card.device_specs]
     lines += _strings('    device_specs:', _others(device_specs, specs), 6)
     return ''.join(
         f'{line}\n'
@@ -100,16 +100,14 @@ def _name(snapshot: Snapshot, address: str, type_id: str) -> str:
     return ''
 
 
-def _cards(
-    cards: Sequence[pci.PciProvider], migrating: Collection[str]
-) -> Iterator[str]:
+def _cards(cards: Sequence[pci.PciProvider]) -> Iterator[str]:
     if cards:
         yield '    vendor_vfio:'
     for card in cards:
         address = card.name.rpartition('_')[2].lower()
         yield f'      {_quoted(address)}:'
         yield f'        type: {card.product}'
-        if card.name in migrating:
+        if card.live_migratable:
             yield '        live_migratable: yes'
         yield '        vfs:'
         yield from (f'          - {_quoted(vf)}' for vf in card.vfs)

@@ -113,10 +113,9 @@ def has_nvidia_ids(spec: Mapping[str, Any]) -> bool:
     :param spec: a value of ``device_spec`` without faults.
     """
     return (
-        _number(spec.get('vendor_id', '*'), 0xFFFF) in (-1, _NVIDIA)
-        and _number(spec.get('product_id', '*'), 0xFFFF) != -1
+        _may_be_nvidia(spec)
         and not spec.get('address')
-        and not spec.get('devname')
+        and not _is_any_product(spec)
     )
 
 
@@ -128,16 +127,24 @@ def may_match(spec: Mapping[str, Any], card: Card) -> bool:
 
     :param spec: a value of ``device_spec`` without faults.
     """
-    vendor = _number(spec.get('vendor_id', '*'), 0xFFFF)
-    if vendor not in (-1, _NVIDIA) or spec.get('devname'):
+    if not _may_be_nvidia(spec):
         return False
     address = spec.get('address')
     if not address:
-        return _number(spec.get('product_id', '*'), 0xFFFF) == -1
+        return _is_any_product(spec)
     return any(
         _meets(address, *function.split(':')[:2])
         for function in (card.address, *card.vfs)
     )
+
+
+def _may_be_nvidia(spec: Mapping[str, Any]) -> bool:
+    vendor = _number(spec.get('vendor_id', '*'), 0xFFFF)
+    return vendor in (-1, _NVIDIA) and not spec.get('devname')
+
+
+def _is_any_product(spec: Mapping[str, Any]) -> bool:
+    return _number(spec.get('product_id', '*'), 0xFFFF) == -1
 
 
 def _is_address(value: Any) -> bool:

@@ -56,14 +56,15 @@ def read(
         notes.add('', 'nothing', 'groups or hosts', 'hosts: {} for none')
         return Description(), notes.findings
     top = notes.mapping('', data, _TOP)
-    for key in [key for key, value in top.items() if value == '']:
-        notes.add(
-            key,
-            'a key without a value',
-            'a value',
-            f'remove it, or write {key}: '
-            f'{"[]" if key == "aliases" else "{}"} for none',
-        )
+    for key, value in top.items():
+        if value == '':
+            none = '[]' if key == 'aliases' else '{}'
+            notes.add(
+                key,
+                'a key without a value',
+                'a value',
+                f'remove it, or write {key}: {none} for none',
+            )
     own = _own_types(notes, top.get('types', {}))
     known = KnownTypes(types, own)
     description = Description(
@@ -110,8 +111,9 @@ def _scheduler(
         for name in _SCHEDULER
         if name in data
     }
-    for name in [name for name, value in data.items() if value == '']:
-        notes.add(f'scheduler.{name}', 'no value', 'a list', 'remove it')
+    for name, value in data.items():
+        if value == '':
+            notes.add(f'scheduler.{name}', 'no value', 'a list', 'remove it')
     return Scheduler(policy if isinstance(policy, str) else None, **lists)
 
 
