@@ -24,7 +24,7 @@ from nova_vgpu_ext import exception, models
 from nova_vgpu_ext.conf import agent, devices, nova, scheduler, vgpu
 
 #: A value that is not of its type, or whose ``$name`` is no option.
-_BAD_VALUE = (
+BAD_VALUE = (
     cfg.ConfigFileValueError,
     cfg.NoSuchOptError,
     cfg.TemplateSubstitutionError,
@@ -157,7 +157,7 @@ def value(conf: cfg.ConfigOpts, group: str, name: str) -> Any:
     """
     try:
         return conf[group][name]
-    except _BAD_VALUE as exc:
+    except BAD_VALUE as exc:
         raise exception.ConfigError(
             f'[{group}] {name}',
             _written_value(conf, group, name),
@@ -233,7 +233,7 @@ def _type_config(
     for name in _EXPECTED:
         try:
             values[name] = conf[group][name]
-        except _BAD_VALUE:
+        except BAD_VALUE:
             invalid.append(
                 models.Finding(
                     models.Severity.FATAL,
@@ -261,7 +261,7 @@ def _written_value(conf: cfg.ConfigOpts, group: str, name: str) -> str:
     )
     try:
         return repr(text[group][name])
-    except _BAD_VALUE:
+    except BAD_VALUE:
         return 'a $ that names no option (write $$ for the sign itself)'
 
 

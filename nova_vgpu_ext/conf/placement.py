@@ -20,23 +20,17 @@ from __future__ import annotations
 
 from oslo_config import cfg
 
+from nova_vgpu_ext.conf import keystone
+
 GROUP = 'placement'
 
 _VERSION_OPTS = ('version', 'min_version', 'max_version')
 
 
 def _adapter_opts() -> list[cfg.Opt]:
-    from keystoneauth1 import loading
-
-    opts = [
-        opt
-        for opt in loading.get_adapter_conf_options(include_deprecated=False)
-        if opt.dest not in _VERSION_OPTS
-    ]
-    cfg.set_defaults(
-        opts, valid_interfaces=['internal', 'public'], service_type='placement'
+    return keystone.adapter_opts(
+        lambda name: name not in _VERSION_OPTS, service_type='placement'
     )
-    return opts
 
 
 def _nothing(_: object) -> None:
@@ -54,25 +48,11 @@ def register_opts(conf: cfg.ConfigOpts) -> None:
     The adapter's version options are registered as ones that nobody can
     set, as Nova does: which microversions are needed is the code's business.
     """
-    from keystoneauth1 import loading
-
-    loading.register_session_conf_options(conf, GROUP)
-    loading.register_auth_conf_options(conf, GROUP)
-    conf.register_opts(_adapter_opts(), group=GROUP)
+    keystone.register_opts(conf, GROUP, _adapter_opts())
     for name in _VERSION_OPTS:
         conf.register_opt(_unsettable(name), group=GROUP)
 
 
 def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
     """List the options for the configuration reference."""
-    from keystoneauth1 import loading
-
-    return [
-        (
-            GROUP,
-            loading.get_session_conf_options()
-            + loading.get_auth_common_conf_options()
-            + loading.get_auth_plugin_conf_options('v3password')
-            + _adapter_opts(),
-        )
-    ]
+    return [(GROUP, keystone.list_opts(_adapter_opts()))]

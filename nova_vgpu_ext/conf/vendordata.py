@@ -19,6 +19,8 @@ from __future__ import annotations
 
 from oslo_config import cfg
 
+from nova_vgpu_ext.conf import keystone
+
 GROUP = 'vgpu_vendordata'
 #: The section for every guest, and what the names of the others begin with.
 GUEST = 'vgpu_guest'
@@ -182,27 +184,16 @@ def guest_opts(section: str) -> list[cfg.Opt]:
 
 
 def _cloud_opts() -> list[cfg.Opt]:
-    from keystoneauth1 import loading
-
-    wanted = ('region_name', 'valid_interfaces')
-    opts = [
-        opt
-        for opt in loading.get_adapter_conf_options(include_deprecated=False)
-        if opt.dest in wanted
-    ]
-    cfg.set_defaults(opts, valid_interfaces=['internal', 'public'])
-    return opts
+    return keystone.adapter_opts(
+        lambda name: name in ('region_name', 'valid_interfaces')
+    )
 
 
 def register_opts(conf: cfg.ConfigOpts) -> None:
     """Register all but the sections for guests."""
-    from keystoneauth1 import loading
-
     conf.register_group(group)
     conf.register_opts(opts, group=group)
-    loading.register_session_conf_options(conf, CLOUD)
-    loading.register_auth_conf_options(conf, CLOUD)
-    conf.register_opts(_cloud_opts(), group=CLOUD)
+    keystone.register_opts(conf, CLOUD, _cloud_opts())
 
 
 def register_guests(conf: cfg.ConfigOpts) -> list[str]:
@@ -219,8 +210,6 @@ def register_guests(conf: cfg.ConfigOpts) -> list[str]:
 
 def list_opts() -> list[tuple[cfg.OptGroup, list[cfg.Opt]]]:
     """List the options for the configuration reference."""
-    from keystoneauth1 import loading
-
     every = cfg.OptGroup(GUEST, help='What guests with a vGPU get.')
     some = cfg.OptGroup(
         f'{PREFIX}physics',
@@ -238,11 +227,5 @@ licence. At least one of projects, domains, types and systems is needed.
         (group, opts),
         (every, guest_opts(GUEST)),
         (some, guest_opts(some.name)),
-        (
-            cloud,
-            loading.get_session_conf_options()
-            + loading.get_auth_common_conf_options()
-            + loading.get_auth_plugin_conf_options('v3password')
-            + _cloud_opts(),
-        ),
+        (cloud, keystone.list_opts(_cloud_opts())),
     ]

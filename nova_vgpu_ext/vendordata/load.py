@@ -53,7 +53,9 @@ def load(files: Sequence[str]) -> app.WsgiApp:
     :raises ConfigError: they cannot be used.
     """
     conf = conf_load.load(files, (), _register)
-    lookup.check(conf)
+    for opt in vendordata.opts:
+        # No value shall be a surprise later.
+        sections.value(conf, vendordata.GROUP, opt.dest)
     found = sections.load(conf)
     source = lookup.Lookup(conf, found.ask_domain)
     answers = service.Service(conf, found, source)

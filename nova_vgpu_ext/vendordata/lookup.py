@@ -24,7 +24,7 @@ from oslo_config import cfg
 from nova_vgpu_ext import exception
 from nova_vgpu_ext.conf import vendordata
 from nova_vgpu_ext.guest.settings import System
-from nova_vgpu_ext.vendordata import sections, systems, vgpus
+from nova_vgpu_ext.vendordata import systems, vgpus
 from nova_vgpu_ext.vendordata.request import Request
 
 #: A server's flavor has its extra specs.
@@ -182,12 +182,3 @@ def _session(conf: cfg.ConfigOpts, timeout: float) -> Any:
         'set auth_type, auth_url, username, password, project_name and the '
         'domains',
     )
-
-
-def check(conf: cfg.ConfigOpts) -> None:
-    """Read the service's own options, so that no value is a surprise.
-
-    :raises ConfigError: one is not of its type.
-    """
-    for opt in vendordata.opts:
-        sections.value(conf, vendordata.GROUP, opt.dest)

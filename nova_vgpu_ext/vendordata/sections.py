@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 from oslo_config import cfg
 
 from nova_vgpu_ext import exception
+from nova_vgpu_ext.conf import load as conf_load
 from nova_vgpu_ext.conf import vendordata
 from nova_vgpu_ext.guest.settings import Driver, Edition, Server, System
 from nova_vgpu_ext.vendordata import rules, tokens
@@ -127,11 +128,7 @@ def value(conf: cfg.ConfigOpts, group: str, name: str) -> Any:
     """
     try:
         return conf[group][name]
-    except (
-        cfg.ConfigFileValueError,
-        cfg.NoSuchOptError,
-        cfg.TemplateSubstitutionError,
-    ) as error:
+    except conf_load.BAD_VALUE as error:
         raise exception.ConfigError(
             f'[{group}] {name}',
             ' '.join(str(error).split())[:200],

@@ -76,8 +76,7 @@ PURE = {
 CLIENTS = {
     'keystoneauth1': {
         'compute/client.py',
-        'conf/placement.py',
-        'conf/vendordata.py',
+        'conf/keystone.py',
         'placement/access.py',
         'placement/errors.py',
         'placement/transport.py',
