@@ -27,11 +27,14 @@ from typing import Any, ClassVar
 from testtools import content
 
 from tests import base
+from tests.functional.fixtures import placement
 from tools.labvm import LabError, host, images, machine
 
 INSIDE = pathlib.Path(__file__).parent / 'inside'
 FOLDER = images.ROOT / '.lab'
 PYTHON = '/opt/openstack/bin/python'
+#: The guest's name as a compute node.
+NODE = 'gpu-lab.example.org'
 
 #: Lines that are no fault of the module: it is neither signed nor part of
 #: the kernel, and an emulated processor is slow.
@@ -221,6 +224,18 @@ class LabTestCase(base.TestCase):
         if vfs:
             self.guest.run('/usr/lib/nvidia/sriov-manage -e ALL')
         self.guest.run('udevadm settle')
+
+    def with_placement(self) -> placement.PlacementServer:
+        """Give the guest a Placement that knows the node."""
+        server = self.useFixture(placement.PlacementServer())
+        server.create_provider(NODE)
+        port = server.url.rpartition(':')[2].strip('/')
+        unit = f'lab-forward@{port}'
+        self.guest.run(f'systemctl start {unit}.socket')
+        self.addCleanup(
+            self.guest.run, f'systemctl stop {unit}.socket {unit}.service'
+        )
+        return server
 
     def define_domain(
         self, name: str, device: str, metadata: str = ''

@@ -22,7 +22,7 @@ from testtools import content
 from tests.lab import base, test_host
 from tests.lab.test_guests import GPU, GUEST, MDEV, OTHER
 
-PROVIDER = f'{test_host.NODE}_{test_host.NOVA_GPU}'
+PROVIDER = f'{base.NODE}_{test_host.NOVA_GPU}'
 UNIT = 'nova-vgpu-agent.service'
 SECONDS = 60
 MIB = 1024
@@ -85,7 +85,7 @@ class AgentTest(test_host.HostTestCase):
             f'echo {OTHER} >/sys/bus/pci/devices/0000:88:00.0/'
             'mdev_supported_types/nvidia-197/create'
         )
-        name = f'{test_host.NODE}_pci_0000_88_00_0'
+        name = f'{base.NODE}_pci_0000_88_00_0'
         self.wait(lambda: self.server.find(name) is None)
         self.addDetail(
             'seconds from event to Placement',

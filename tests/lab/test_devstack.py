@@ -25,8 +25,7 @@ import tarfile
 
 from testtools import content
 
-from tests.functional.fixtures import placement
-from tests.lab import base, test_guests, test_host
+from tests.lab import base, test_guests
 from tools.labvm import host, images
 
 DEST = '/opt/stack'
@@ -98,15 +97,7 @@ class DevstackTest(base.LabTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.server = self.useFixture(placement.PlacementServer())
-        self.server.create_provider(test_host.NODE)
-        port = self.server.url.rpartition(':')[2].strip('/')
-        self.guest.run(f'systemctl start lab-forward@{port}.socket')
-        self.addCleanup(
-            self.guest.run,
-            f'systemctl stop lab-forward@{port}.socket '
-            f'lab-forward@{port}.service',
-        )
+        self.server = self.with_placement()
         self.addCleanup(self.guest.try_run, _RESTORE)
         self.guest.run(f'mkdir -p {DEST}')
         archive = self.temp_dir() / 'sources.tar'
@@ -190,7 +181,7 @@ class DevstackTest(base.LabTestCase):
             },
             dict(conf['whitebox-hardware']),
         )
-        provider = self.server.provider(f'{test_host.NODE}_pci_0000_89_00_0')
+        provider = self.server.provider(f'{base.NODE}_pci_0000_89_00_0')
         self.assertIn('CUSTOM_NVIDIA_196', provider.traits)
 
     def start_guest(self) -> None:

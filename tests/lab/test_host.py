@@ -19,7 +19,6 @@ from tests.functional.fixtures import placement
 from tests.lab import base, test_guests, test_module, test_vendor_vfio
 from tests.lab.test_guests import GPU, GUEST, MDEV, OTHER
 
-NODE = 'gpu-lab.example.org'
 NOVA_GPU = 'pci_0000_89_00_0'
 THIRD = '11111111-2222-4333-8444-555555555555'
 PARAMETERS = f'/sys/bus/mdev/devices/{MDEV}/nvidia/vgpu_params'
@@ -63,17 +62,10 @@ class HostTestCase(test_guests.MdevTestCase):
             'nova-vgpu hook remove; systemctl restart libvirtd',
         )
 
-    def with_placement(self, text: str = CONF) -> placement.PlacementServer:
-        """Give the guest a Placement that knows the node."""
-        server = self.useFixture(placement.PlacementServer())
-        server.create_provider(NODE)
-        port = server.url.rpartition(':')[2].strip('/')
-        unit = f'lab-forward@{port}'
-        self.guest.run(f'systemctl start {unit}.socket')
-        self.addCleanup(
-            self.guest.run, f'systemctl stop {unit}.socket {unit}.service'
-        )
-        self.configure(text + server.config_text())
+    def with_placement(self) -> placement.PlacementServer:
+        """And name it in nova.conf."""
+        server = super().with_placement()
+        self.configure(CONF + server.config_text())
         return server
 
     def lines(self, command: str) -> list[str]:
@@ -235,7 +227,7 @@ class MdevCommandTest(HostTestCase):
         self.create()
         self.define()
         self.guest.run('nova-vgpu report')
-        name = f'{NODE}_pci_0000_89_00_0'
+        name = f'{base.NODE}_pci_0000_89_00_0'
         self.assertEqual({'VGPU': 32}, server.provider(name).totals)
         retype = f'nova-vgpu gpu retype {GPU} V100DX-4Q'
         self.assertIn(f'domain {GUEST} (defined)', self.fails(retype))
@@ -248,7 +240,7 @@ class MdevCommandTest(HostTestCase):
         self.assertEqual({'VGPU': 8}, server.provider(name).totals)
         self.assertEqual(
             {'VGPU': 32},
-            server.provider(f'{NODE}_pci_0000_88_00_0').totals,
+            server.provider(f'{base.NODE}_pci_0000_88_00_0').totals,
         )
 
 
@@ -294,7 +286,7 @@ class ParallelTest(HostTestCase):
     def test_nova_allocates(self) -> None:
         """What Nova has chosen is there when it defines the domain."""
         gone = self.guest.inside(
-            'nova_allocations', '/etc/nova/nova.conf', NODE, NOVA_GPU, '6'
+            'nova_allocations', '/etc/nova/nova.conf', base.NODE, NOVA_GPU, '6'
         )
         self.assertEqual([], gone)
         # The cleaning has had something to do.

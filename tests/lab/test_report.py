@@ -15,10 +15,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.functional.fixtures import placement
 from tests.lab import base
-
-NODE = 'gpu-lab.example.org'
 
 TWO_TYPES = """
 [devices]
@@ -39,15 +36,7 @@ class ReportTest(base.LabTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.server = self.useFixture(placement.PlacementServer())
-        self.server.create_provider(NODE)
-        port = self.server.url.rpartition(':')[2].strip('/')
-        self.guest.run(f'systemctl start lab-forward@{port}.socket')
-        self.addCleanup(
-            self.guest.run,
-            f'systemctl stop lab-forward@{port}.socket'
-            f' lab-forward@{port}.service',
-        )
+        self.server = self.with_placement()
 
     def configure(self, text: str) -> None:
         """Write nova.conf in the guest."""
@@ -61,8 +50,8 @@ class ReportTest(base.LabTestCase):
         """Give the inventories that Placement has of the GPUs."""
         return {
             name: provider.inventories
-            for name, provider in self.server.providers(NODE).items()
-            if name != NODE
+            for name, provider in self.server.providers(base.NODE).items()
+            if name != base.NODE
         }
 
     def check_like_nova(self, providers: int) -> None:
@@ -72,7 +61,9 @@ class ReportTest(base.LabTestCase):
         ours = self.reported()
         self.assertEqual(providers, len(ours))
         self.assertEqual(
-            self.guest.inside('nova_inventories', '/etc/nova/nova.conf', NODE),
+            self.guest.inside(
+                'nova_inventories', '/etc/nova/nova.conf', base.NODE
+            ),
             {
                 name: {
                     resource_class: {
@@ -97,7 +88,7 @@ class ReportTest(base.LabTestCase):
         )
         self.configure(TWO_TYPES)
         self.check_like_nova(8)
-        name = f'{NODE}_pci_0000_b2_00_0'
+        name = f'{base.NODE}_pci_0000_b2_00_0'
         self.assertEqual({'CUSTOM_BIG': 8}, self.server.provider(name).totals)
 
     def test_sriov_host(self) -> None:
