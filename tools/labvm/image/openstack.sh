@@ -18,10 +18,15 @@ set -eu
 cd /lab
 python3 -m venv --system-site-packages /opt/openstack
 /opt/openstack/bin/pip install --no-cache-dir --prefer-binary --quiet \
-    -c test-requirements.txt -r requirements.txt \
+    --no-compile -c test-requirements.txt -r requirements.txt \
     nova SQLAlchemy pbr setuptools wheel
 
 # The project itself comes on a disk of its own.
 site=$(/opt/openstack/bin/python -c \
     'import sysconfig; print(sysconfig.get_path("purelib"))')
 echo /opt/nova-vgpu-ext/lib >"$site/nova-vgpu-ext.pth"
+
+# The times of files change on their way to the disk, where bytecode would be
+# stale. Some packages have files that are not for this Python.
+/opt/openstack/bin/python -m compileall -q \
+    --invalidation-mode unchecked-hash "$site" || true
