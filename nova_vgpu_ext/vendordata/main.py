@@ -9,49 +9,22 @@
 # WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
 # License for the specific language governing permissions and limitations
 # under the License.
-"""``nova-vgpu-vendordata``: the service with Python's own web server."""
+"""``nova-vgpu-vendordata``: the service with a web server of its own."""
 
 from __future__ import annotations
 
 import argparse
 import logging
 import signal
-import socketserver
 import sys
 from collections.abc import Sequence
 from types import FrameType
-from wsgiref import simple_server
 
 import nova_vgpu_ext
 from nova_vgpu_ext import exception
 from nova_vgpu_ext.vendordata import load
 
 LOG = logging.getLogger(__name__)
-
-#: Seconds until a connection on which nothing comes is closed.
-_IDLE = 10
-
-
-class _Server(socketserver.ThreadingMixIn, simple_server.WSGIServer):
-    daemon_threads = True
-    request_queue_size = 128
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Say that a connection failed, without a traceback."""
-        LOG.warning('a connection failed: %s', sys.exc_info()[1])
-
-
-class _Handler(simple_server.WSGIRequestHandler):
-    timeout = _IDLE
-
-    def address_string(self) -> str:
-        """Give the address of the caller, without asking DNS."""
-        return str(self.client_address[0])
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Log a request; nothing of it may pass for another line."""
-        text = (format % args).encode('unicode_escape').decode()
-        LOG.info('%s %s', self.client_address[0], text)
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -98,9 +71,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parse(sys.argv[1:] if argv is None else argv)
     try:
         application = load.load(options.config_file or load.config_files())
-        server = simple_server.make_server(
-            options.host, options.port, application, _Server, _Handler
+        from nova_vgpu_ext.vendordata import server
+
+        opened = server.listen(options.host, options.port)
+    except ImportError as error:
+        sys.stderr.write(
+            f'{error}; install it: pip install nova-vgpu-ext[vendordata]\n'
         )
+        return 1
     except exception.VgpuError as error:
         sys.stderr.write(f'{error}\n')
         return 1
@@ -109,9 +87,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     signal.signal(signal.SIGTERM, _end)
     signal.signal(signal.SIGINT, _end)
-    with server:
-        LOG.info('listening on %s:%s', *server.server_address[:2])
-        server.serve_forever()
+    with opened:
+        LOG.info('listening on %s', server.address(opened))
+        server.serve(application, opened)
     return 0
 
 
