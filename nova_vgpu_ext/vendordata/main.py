@@ -55,11 +55,18 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         '--port',
-        type=int,
+        type=_port,
         default=8785,
         help='the port there (default: %(default)s)',
     )
     return parser.parse_args(argv)
+
+
+def _port(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= 65535:
+        raise argparse.ArgumentTypeError(f'found {text}, expected 0 to 65535')
+    return number
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -82,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except exception.VgpuError as error:
         sys.stderr.write(f'{error}\n')
         return 1
-    except (OSError, OverflowError) as error:
+    except (OSError, UnicodeError) as error:
         sys.stderr.write(f'--host, --port: {error}\n')
         return 1
     signal.signal(signal.SIGTERM, _end)

@@ -55,7 +55,7 @@ def listen(host: str, port: int) -> socket.socket:
 
     :param port: 0 takes a free one.
     :raises OSError: it cannot be had.
-    :raises OverflowError: it is no port.
+    :raises UnicodeError: the host can be no name.
     """
     found = socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

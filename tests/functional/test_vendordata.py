@@ -9,241 +9,20 @@
 # WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
 # License for the specific language governing permissions and limitations
 # under the License.
-"""The vendordata service between a real Keystone, a real Nova and Nova's own
-client of it. Of Glance there is a stand-in, which knows two images.
-"""
+"""Nova asks the vendordata service, with its own client."""
 
 from __future__ import annotations
 
 import concurrent.futures
-import json
-import os
-import pathlib
-import re
-import subprocess
-import sys
-import threading
-from typing import Any
 
-import fixtures
 import requests
 
-from tests import base
-from tests.functional.fixtures import http_server, keystone, nova_api
-
-IMAGES = {
-    '00000000-0000-4000-8000-0000000000aa': {'os_distro': 'ubuntu'},
-    '00000000-0000-4000-8000-0000000000bb': {},
-}
-UBUNTU, OTHER = IMAGES
-SPECS = {
-    'resources:VGPU': '1',
-    'trait:CUSTOM_VGPU_V100DX_1Q': 'required',
-}
-SECONDS = 60.0
-
-_PROGRAM = (
-    'import sys; from nova_vgpu_ext.vendordata import main; '
-    'sys.exit(main.main())'
-)
-#: Nova's part: what its metadata service does for one instance.
-_NOVA = """
-import json, sys, types
-import nova.conf
-from nova.api.metadata import vendordata_dynamic
-nova.conf.CONF(['--config-file', sys.argv[1]], project='nova')
-found = []
-for fields in json.load(sys.stdin):
-    instance = types.SimpleNamespace(**fields)
-    found.append(vendordata_dynamic.DynamicVendorData(instance).get())
-json.dump(found, sys.stdout)
-"""
-_CONFIG = """\
-[DEFAULT]
-debug = true
-[vgpu_vendordata]
-secrets_dir = {secrets}
-lookup_timeout = {timeout}
-[vgpu_guest]
-driver_url = https://mirror.example.org/driver.run
-driver_sha256 = {checksum}
-[vgpu_guest:a]
-projects = {a}
-token_file = a
-[vgpu_guest:b]
-projects = {b}
-token_file = b
-[vgpu_guest:domain]
-domains = default
-license_server = licence.example.org
-"""
+from tests.functional import vendordata_base
+from tests.functional.vendordata_base import OTHER, SECONDS, UBUNTU
 
 
-class Glance(http_server.WsgiServer):
-    """Knows the properties of images."""
-
-    def _setUp(self) -> None:
-        super()._setUp()
-        self.app = self._answer
-        self.serve()
-
-    def _answer(self, environ: Any, start_response: Any) -> list[bytes]:
-        if environ['PATH_INFO'] == '/':
-            return self._versions(start_response)
-        name = environ['PATH_INFO'].removeprefix('/v2/images/')
-        status = '200 OK' if name in IMAGES else '404 Not Found'
-        start_response(status, [('Content-Type', 'application/json')])
-        return [json.dumps(IMAGES.get(name, {})).encode()]
-
-    def _versions(self, start_response: Any) -> list[bytes]:
-        link = {'rel': 'self', 'href': f'{self.url}/v2/'}
-        version = {'id': 'v2.16', 'status': 'CURRENT', 'links': [link]}
-        start_response(
-            '300 Multiple Choices', [('Content-Type', 'application/json')]
-        )
-        return [json.dumps({'versions': [version]}).encode()]
-
-
-class Service(fixtures.Fixture):
-    """nova-vgpu-vendordata in a process of its own.
-
-    :param config: the text of its configuration.
-    :param folder: an empty folder.
-    """
-
-    def __init__(self, config: str, folder: pathlib.Path) -> None:
-        super().__init__()
-        self._file = folder / 'vendordata.conf'
-        self._file.write_text(config)
-        self.lines: list[str] = []
-
-    def _setUp(self) -> None:
-        process = subprocess.Popen(  # noqa: S603
-            [
-                *(sys.executable, '-W', 'ignore', '-c', _PROGRAM),
-                *('--config-file', str(self._file), '--port', '0'),
-            ],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        self.addCleanup(self._end, process)
-        self._listening = threading.Event()
-        self._reader = threading.Thread(target=self._read, args=(process,))
-        self._reader.start()
-        if not self._listening.wait(SECONDS):
-            raise AssertionError(''.join(self.lines))
-
-    def _read(self, process: subprocess.Popen[str]) -> None:
-        assert process.stdout is not None  # noqa: S101
-        for line in process.stdout:
-            self.lines.append(line)
-            found = re.search(r'listening on 127\.0\.0\.1:(\d+)', line)
-            if found:
-                self.url = f'http://127.0.0.1:{found[1]}/'
-                self._listening.set()
-        process.stdout.close()
-
-    def _end(self, process: subprocess.Popen[str]) -> None:
-        process.terminate()
-        process.wait(SECONDS)
-        self._reader.join(SECONDS)
-
-
-class VendordataTest(base.TestCase):
+class VendordataTest(vendordata_base.VendordataTestCase):
     """Nova asks, and is answered."""
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.keystone = self.useFixture(keystone.KeystoneServer())
-        self.nova = self.useFixture(nova_api.NovaApi(self.keystone))
-        self.glance = self.useFixture(Glance())
-        # As in most clouds: which versions there are, its root says.
-        self.keystone.set_endpoint(self.glance.url, service_type='image')
-        self.addCleanup(self._forget_glance)
-        self.nova.create_flavor('vgpu', SPECS)
-        self.nova.create_flavor('plain', {})
-        self.secrets = self.temp_dir()
-        self.secrets.chmod(0o700)
-        self.a, self.b, self.c = (self._project(name) for name in 'abc')
-        self.tokens = {self.a: self._token('a'), self.b: self._token('b')}
-
-    def _forget_glance(self) -> None:
-        services = self.keystone.call('GET', '/services?type=image')
-        for found in services['services']:
-            self.keystone.call('DELETE', f'/services/{found["id"]}')
-
-    def _project(self, name: str) -> str:
-        project = {'name': f'vendordata-{name}', 'domain_id': 'default'}
-        made = self.keystone.call('POST', '/projects', project=project)
-        found: str = made['project']['id']
-        self.addCleanup(self.keystone.call, 'DELETE', f'/projects/{found}')
-        return found
-
-    def _token(self, name: str) -> str:
-        path = self.secrets / name
-        path.write_text(f'token-of-{name}.x.y\n')
-        path.chmod(0o600)
-        return f'token-of-{name}.x.y'
-
-    def _auth(self, section: str, user: str = 'nova') -> str:
-        values = self.keystone.credentials(user)
-        lines = [f'{name} = {value}' for name, value in values.items()]
-        return '\n'.join([f'[{section}]', *lines, ''])
-
-    def service(self, timeout: float = SECONDS) -> Service:
-        """Start the service."""
-        config = _CONFIG.format(
-            secrets=self.secrets,
-            timeout=timeout,
-            a=self.a,
-            b=self.b,
-            checksum='0' * 64,
-        )
-        config += self._auth('nova') + self.keystone.authtoken_text()
-        # A slow machine is no failure of Keystone.
-        config += f'http_connect_timeout = {int(SECONDS)}\n'
-        return self.useFixture(Service(config, self.temp_dir()))
-
-    def server(self, flavor: str, project: str) -> str:
-        """Make a server in Nova."""
-        found: str = self.nova.call(
-            'create_server', name='s', flavor=flavor, project_id=project
-        )
-        return found
-
-    def ask_as_nova(self, url: str, *instances: Any) -> list[Any]:
-        """Have Nova's own code ask; give what it puts under the target."""
-        config = self.write_conf(
-            '[api]\n'
-            f'vendordata_dynamic_targets = cloud-init@{url}\n'
-            f'vendordata_dynamic_read_timeout = {int(SECONDS)}\n'
-            + self._auth('vendordata_dynamic_auth')
-        )
-        fields = [
-            {
-                'uuid': instance,
-                'project_id': project,
-                'image_ref': image,
-                'user_data': None,
-                'hostname': "'; reboot #",
-                'metadata': {'END': '$(reboot)'},
-                'system_metadata': {'boot_roles': 'member'},
-            }
-            for instance, project, image in instances
-        ]
-        done = subprocess.run(  # noqa: S603
-            [sys.executable, '-W', 'ignore', '-c', _NOVA, config],
-            input=json.dumps(fields),
-            capture_output=True,
-            text=True,
-            timeout=3 * SECONDS,
-            check=False,
-            env={**os.environ, 'OS_NOVA_DISABLE_EVENTLET_PATCHING': 'true'},
-        )
-        self.assertEqual(0, done.returncode, done.stderr)
-        self.assertNotIn('insecure dynamic vendordata', done.stderr)
-        return [found['cloud-init'] for found in json.loads(done.stdout)]
 
     def test_nova(self) -> None:
         """What Nova puts into vendor_data2.json."""
@@ -268,7 +47,7 @@ class VendordataTest(base.TestCase):
         self.assertIn('ServerAddress=licence.example.org', third)
         self.assertNotIn('token-of', third)
         self.assertEqual([{}] * 4, nothing)
-        log = ''.join(service.lines)
+        log = service.log()
         for part in ('os_distro', f'one of project {self.b}', 'not found'):
             self.assertIn(part, log)
         for token in self.tokens.values():
@@ -281,10 +60,10 @@ class VendordataTest(base.TestCase):
             project: [self.server('vgpu', project) for _ in range(4)]
             for project in (self.a, self.b)
         }
-        token = self._keystone_token('nova')
+        token = self.keystone_token('nova')
 
         def ask(project: str, instance: str) -> tuple[str, str]:
-            answer = self._post(service.url, token, project, instance)
+            answer = self.post(service.url, token, project, instance)
             self.assertEqual(200, answer.status_code, answer.text)
             return project, answer.json()
 
@@ -302,10 +81,10 @@ class VendordataTest(base.TestCase):
         for status, wrong in (
             (401, None),
             (401, 'x' * 100),
-            (403, self._keystone_token('operator')),
-            (403, self._keystone_token('weak')),
+            (403, self.keystone_token('operator')),
+            (403, self.keystone_token('weak')),
         ):
-            answer = self._post(service.url, wrong, self.a, instance)
+            answer = self.post(service.url, wrong, self.a, instance)
             self.assertEqual(status, answer.status_code, answer.text)
             self.assertNotIn(self.tokens[self.a], answer.text)
         forged = requests.post(
@@ -322,53 +101,14 @@ class VendordataTest(base.TestCase):
         """A Glance that hangs, and a Nova that fails, are said quickly."""
         service = self.service(timeout=1)
         instance = self.server('vgpu', self.a)
-        token = self._keystone_token('nova')
-        self._post(service.url, token, self.a, self.server('plain', self.a))
+        token = self.keystone_token('nova')
+        self.post(service.url, token, self.a, self.server('plain', self.a))
         self.nova.fault(status=503, path='/v2.1/servers/')
-        answer = self._post(service.url, token, self.a, instance)
+        answer = self.post(service.url, token, self.a, instance)
         self.assertEqual(503, answer.status_code, answer.text)
         self.glance.fault(delay=SECONDS)
-        answer = self._post(service.url, token, self.a, instance)
+        answer = self.post(service.url, token, self.a, instance)
         self.assertEqual(503, answer.status_code, answer.text)
         self.glance.stopping.set()
         self.assertLess(answer.elapsed.total_seconds(), SECONDS / 2)
-        self.assertIn('lookup_timeout', ''.join(service.lines))
-
-    def _keystone_token(self, user: str) -> str:
-        password = {
-            'user': {
-                'name': user,
-                'password': keystone.PASSWORD,
-                'domain': {'id': 'default'},
-            }
-        }
-        project = {'name': 'service', 'domain': {'id': 'default'}}
-        answer = requests.post(
-            f'{self.keystone.url}/auth/tokens',
-            json={
-                'auth': {
-                    'identity': {
-                        'methods': ['password'],
-                        'password': password,
-                    },
-                    'scope': {'project': project},
-                }
-            },
-            timeout=SECONDS,
-        )
-        answer.raise_for_status()
-        return answer.headers['X-Subject-Token']
-
-    def _post(
-        self, url: str, token: str | None, project: str, instance: str
-    ) -> requests.Response:
-        return requests.post(
-            url,
-            json={
-                'project-id': project,
-                'instance-id': instance,
-                'image-id': UBUNTU,
-            },
-            headers={'X-Auth-Token': token} if token else {},
-            timeout=SECONDS,
-        )
+        self.assertIn('lookup_timeout', service.log())

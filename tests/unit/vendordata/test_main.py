@@ -55,3 +55,14 @@ class MainTest(base.TestCase):
         """Without the option the environment names the files."""
         self.patch('os.environ', {load.VARIABLE: '/nonexistent/a'})
         self.assertIn('/nonexistent/a', self.refused())
+
+    def test_port(self) -> None:
+        """What is no port is refused, and not taken for another one."""
+        for text in ('65536', '-1', 'http'):
+            said = io.StringIO()
+            with contextlib.redirect_stderr(said):
+                error = self.assertRaises(
+                    SystemExit, main.parse, ['--port', text]
+                )
+            self.assertEqual(2, error.code)
+            self.assertIn('--port', said.getvalue())
