@@ -90,10 +90,10 @@ Which product a resource class stands for where the flavor does not say it:
     ),
     cfg.StrOpt(
         'default_system',
-        choices=['debian', 'ubuntu', 'rocky', 'windows'],
+        choices=['debian', 'ubuntu', 'rocky'],
         help="""
-The operating system of guests whose image does not say it in ``os_distro`` or
-``os_type``, and of those that boot from a volume. Without it they get nothing.
+The operating system of guests whose image does not say it in ``os_distro``,
+and of those that boot from a volume. Without it they get nothing.
 """,
     ),
 ]
@@ -102,8 +102,8 @@ _DRIVER_OPTS = [
     cfg.StrOpt(
         'driver_url',
         help="""
-Where guests find the driver's package (.run, .deb, .rpm, .exe). Without it
-their image has the driver.
+Where guests find the driver's package (.run, .deb, .rpm). Without it their
+image has the driver.
 """,
     ),
     cfg.StrOpt(
@@ -166,8 +166,7 @@ _CONDITION_OPTS = [
         'systems',
         default=[],
         help="""
-Only guests with these operating systems: debian, ubuntu, rocky, windows.
-Empty: any.
+Only guests with these operating systems: debian, ubuntu, rocky. Empty: any.
 """,
     ),
 ]

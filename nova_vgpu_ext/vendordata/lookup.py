@@ -27,14 +27,21 @@ from nova_vgpu_ext.guest.settings import System
 from nova_vgpu_ext.vendordata import systems, vgpus
 from nova_vgpu_ext.vendordata.request import Request
 
+#: A server has its image's properties, as they were when it was made: Nova 31
+#: (2025.1).
+_NEW = '2.98'
 #: A server's flavor has its extra specs.
-_MICROVERSION = '2.47'
+_OLD = '2.47'
 
 _SOURCE = f'[{vendordata.CLOUD}]'
 
 
 class Unknown(exception.ServiceError):
-    """Nova has no such instance."""
+    """There is no such thing."""
+
+
+class _TooNew(exception.ServiceError):
+    """The service does not know the microversion."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +53,8 @@ class Facts:
     vgpus: tuple[tuple[str, str | None], ...]
     #: None where the image does not say it, or where there is no vGPU.
     system: System | None = None
+    #: Why no default will do for it; None if it will.
+    no_default: str | None = None
     #: None where nobody asks for it, or where there is no vGPU.
     domain: str | None = None
 
@@ -64,6 +73,7 @@ class Lookup:
         self._ask_domain = ask_domain
         session = _session(conf, section.lookup_timeout)
         self._nova = _adapter(conf, session, 'compute')
+        self._microversion = _NEW
         self._glance = _adapter(conf, session, 'image', '2')
         self._keystone = _adapter(conf, session, 'identity', '3')
 
@@ -73,31 +83,51 @@ class Lookup:
         :raises Unknown: there is no such instance.
         :raises ServiceError: a service does not say.
         """
-        url = f'/servers/{request.instance}'
-        server = _get(self._nova, url, microversion=_MICROVERSION)['server']
-        if 'flavor' not in server or 'extra_specs' not in server['flavor']:
+        server = self._server(f'/servers/{request.instance}')
+        project = str(server['tenant_id'])
+        found = tuple(vgpus.find(server['flavor']['extra_specs'], self._types))
+        if not found or project != request.project:
+            return Facts(project, found)
+        system, no_default = self._system(server, request.image)
+        return Facts(project, found, system, no_default, self._domain(project))
+
+    def _server(self, url: str) -> dict[str, Any]:
+        try:
+            found = _get(self._nova, url, microversion=self._microversion)
+        except _TooNew:
+            self._microversion = _OLD
+            found = _get(self._nova, url, microversion=_OLD)
+        server = found.get('server')
+        if not isinstance(server, dict) or 'extra_specs' not in server.get(
+            'flavor', ()
+        ):
             raise exception.ServiceError(
                 f"Nova's {url}",
                 'no extra_specs of the flavor',
                 f'give the user of {_SOURCE} the role admin; a server in a '
                 'cell that is down has none',
             )
-        project = str(server['tenant_id'])
-        found = tuple(vgpus.find(server['flavor']['extra_specs'], self._types))
-        if not found or project != request.project:
-            return Facts(project, found)
-        return Facts(
-            project, found, self._system(request.image), self._domain(project)
-        )
+        return server
 
-    def _system(self, image: str | None) -> System | None:
-        if image is None:
-            return None
+    def _system(
+        self, server: Mapping[str, Any], image: str | None
+    ) -> tuple[System | None, str | None]:
+        """Find the operating system, and why none is to be assumed."""
+        # An empty string where the guest boots from a volume.
+        named = server.get('image') or {}
         try:
-            return systems.find(_get(self._glance, f'/images/{image}'))
+            if 'properties' in named:
+                return systems.find(named['properties']), None
+            if image is None:
+                return None, None
+            return systems.find(_get(self._glance, f'/images/{image}')), None
+        except systems.Unsupported as error:
+            return None, str(error)
         except Unknown:
-            # Deleted after the guest was created.
-            return None
+            return None, (
+                f'its image {image} is deleted, and only Nova 31 (2025.1) and '
+                'later know its os_distro all the same'
+            )
 
     def _domain(self, project: str) -> str | None:
         if not self._ask_domain:
@@ -122,6 +152,10 @@ def _get(service: adapter.Adapter, url: str, **options: Any) -> dict[str, Any]:
         found = service.get(url, **options).json()
     except ksa_exc.NotFound as error:
         raise Unknown(where, 'not found', 'it may be deleted') from error
+    except ksa_exc.NotAcceptable as error:
+        raise _TooNew(
+            where, 'an unknown microversion', 'Nova 16 or later is needed'
+        ) from error
     except ksa_exc.ClientException as error:
         raise exception.ServiceError(
             where,

@@ -169,6 +169,12 @@ class _Section:
             ),
             systems=self._choices('systems', System),
         )
+        if System.WINDOWS in found.systems:
+            raise self._error(
+                'systems',
+                'windows',
+                'debian, ubuntu, rocky: cloudbase-init reads no vendordata',
+            )
         if found == Conditions():
             raise exception.ConfigError(
                 f'[{self._name}]',

@@ -119,20 +119,12 @@ class Service:
 
         :raises VgpuError: there are none for such a guest.
         """
-        system = facts.system or self._default
-        if system is None:
-            raise exception.Refused(
-                [
-                    'the image does not say its operating system, or one '
-                    'that is not supported; set os_distro of the image, or '
-                    f'[{vendordata.GROUP}] default_system'
-                ]
-            )
+        system = self._system(facts)
         guest = rules.Guest(
             facts.project,
             facts.domain,
             frozenset(name.casefold() for name, _ in facts.vgpus),
-            System(system),
+            system,
         )
         driver = rules.choose(self._rules.drivers, guest)
         licence = rules.choose(self._rules.licences, guest)
@@ -144,7 +136,33 @@ class Service:
                 ['no section has a driver or a licence for such a guest']
             )
         series.check(facts.vgpus, guest.system, settings)
-        return render.render(guest.system, settings, render.Format.SCRIPT)
+        # A part has a name. A bare script would be part-001 for cloud-init, as
+        # one that the static vendordata hold is, and replace it.
+        return render.render(guest.system, settings, render.Format.MIME)
+
+    def _system(self, facts: lookup.Facts) -> System:
+        """Find the operating system.
+
+        :raises Refused: it is not known, or has no use for an answer.
+        """
+        if facts.no_default is not None:
+            raise exception.Refused([facts.no_default])
+        if facts.system is System.WINDOWS:
+            raise exception.Refused(
+                [
+                    'cloudbase-init of windows reads no vendordata; give it '
+                    'the user data of nova-vgpu guest config'
+                ]
+            )
+        found = facts.system or self._default
+        if found is None:
+            raise exception.Refused(
+                [
+                    'the image does not say its operating system; set its '
+                    f'os_distro, or [{vendordata.GROUP}] default_system'
+                ]
+            )
+        return System(found)
 
     def _licensed(
         self,

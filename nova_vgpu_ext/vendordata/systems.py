@@ -30,16 +30,28 @@ _DISTRIBUTIONS = {
 }
 
 
+class Unsupported(Exception):
+    """The image says an operating system that nothing is known of."""
+
+
 def find(properties: Mapping[str, object]) -> System | None:
     """Find the operating system in an image's properties.
 
     ``os_distro`` says it; ``os_type`` only where it is ``windows``.
 
-    :returns: None where they do not say, or it is not supported.
+    :returns: None where they do not say.
+    :raises Unsupported: they say one that is not supported.
     """
-    distribution = str(properties.get('os_distro', '')).casefold()
+    distribution = str(properties.get('os_distro') or '').casefold()
     if distribution:
-        return _DISTRIBUTIONS.get(distribution)
+        found = _DISTRIBUTIONS.get(distribution)
+        if found is None:
+            names = ', '.join(_DISTRIBUTIONS)
+            raise Unsupported(
+                f'os_distro of its image: found {distribution[:40]!r}, '
+                f'expected one of {names}'
+            )
+        return found
     if str(properties.get('os_type', '')).casefold() == 'windows':
         return System.WINDOWS
     return None

@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import email
 import hashlib
 import hmac
 import json
@@ -50,7 +51,10 @@ class VendordataTest(base.CloudTestCase):
         hostile = "$(touch x)'; {{ x }} <<'END-OF-NOVA-VGPU-GUEST-FILE'"
         (server,) = self.create_servers('licensed')
         self.connection.compute.set_server_metadata(server, name=hostile)
-        script = self.vendor_data(server)['cloud-init']
+        answer = self.vendor_data(server)['cloud-init']
+        (part,) = email.message_from_string(answer).get_payload()
+        self.assertEqual('nova-vgpu-guest.sh', part.get_filename())
+        script = part.get_payload(decode=True).decode('ascii')
         self.assertTrue(script.startswith('#!/bin/bash\n'))
         self.assertIn(files.TOKEN, script)
         self.assertIn(files.DRIVER, script)

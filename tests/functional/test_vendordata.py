@@ -18,7 +18,12 @@ import concurrent.futures
 import requests
 
 from tests.functional import vendordata_base
-from tests.functional.vendordata_base import OTHER, SECONDS, UBUNTU
+from tests.functional.vendordata_base import (
+    OTHER,
+    SECONDS,
+    UBUNTU,
+    script,
+)
 
 
 class VendordataTest(vendordata_base.VendordataTestCase):
@@ -39,7 +44,7 @@ class VendordataTest(vendordata_base.VendordataTestCase):
             ('00000000-0000-4000-8000-000000000000', self.a, UBUNTU),
         )
         first, second, third, *nothing = answers
-        self.assertTrue(first.startswith('#!/bin/bash\n'))
+        self.assertTrue(script(first).startswith('#!/bin/bash\n'))
         self.assertIn(self.tokens[self.a], first)
         self.assertNotIn('reboot #', first)
         self.assertIn(self.tokens[self.b], second)
@@ -96,6 +101,39 @@ class VendordataTest(vendordata_base.VendordataTestCase):
         self.assertEqual(401, forged.status_code)
         health = requests.get(f'{service.url}healthcheck', timeout=SECONDS)
         self.assertEqual(200, health.status_code)
+
+    def test_deleted_image(self) -> None:
+        """Nova's copy of its properties counts; else nothing is assumed."""
+        service = self.service()
+        image = '00000000-0000-4000-8000-0000000000cc'
+        token = self.keystone_token('nova')
+        known, unknown = (
+            self.server(
+                'vgpu',
+                self.a,
+                image=image,
+                image_properties={'os_distro': 'rocky', 'min_disk': '1'},
+            )
+            for _ in range(2)
+        )
+        answer = self.post(service.url, token, self.a, known, image)
+        self.assertIn(self.tokens[self.a], script(answer.json()))
+        self.assertEqual([], self.glance.requests)
+        # A Nova before 2025.1 does not know the microversion.
+        self.nova.fault(status=406, path=f'/v2.1/servers/{unknown}')
+        for _ in range(2):
+            answer = self.post(service.url, token, self.a, unknown, image)
+            self.assertEqual((200, {}), (answer.status_code, answer.json()))
+        self.assertIn(f'its image {image} is deleted', service.log())
+        # That is remembered, and Glance is asked.
+        server = self.server(
+            'vgpu',
+            self.a,
+            image=UBUNTU,
+            image_properties={'os_distro': 'windows'},
+        )
+        answer = self.post(service.url, token, self.a, server)
+        self.assertIn(self.tokens[self.a], script(answer.json()))
 
     def test_failures(self) -> None:
         """A Glance that hangs, and a Nova that fails, are said quickly."""

@@ -15,6 +15,7 @@ Nova. Of Glance there is a stand-in, which knows two images.
 
 from __future__ import annotations
 
+import email
 import json
 import os
 import pathlib
@@ -77,6 +78,14 @@ token_file = b
 domains = default
 license_server = licence.example.org
 """
+
+
+def script(answer: str) -> str:
+    """Read the one part of an answer."""
+    (part,) = email.message_from_string(answer).get_payload()
+    assert part.get_filename() == 'nova-vgpu-guest.sh'  # noqa: S101
+    found: bytes = part.get_payload(decode=True)
+    return found.decode('ascii')
 
 
 class Glance(http_server.WsgiServer):
@@ -236,10 +245,14 @@ class VendordataTestCase(base.TestCase):
         config += f'http_connect_timeout = {int(SECONDS)}\n'
         return self.useFixture(Service(config, self.temp_dir()))
 
-    def server(self, flavor: str, project: str) -> str:
+    def server(self, flavor: str, project: str, **more: Any) -> str:
         """Make a server in Nova."""
         found: str = self.nova.call(
-            'create_server', name='s', flavor=flavor, project_id=project
+            'create_server',
+            name='s',
+            flavor=flavor,
+            project_id=project,
+            **more,
         )
         return found
 
@@ -303,7 +316,12 @@ class VendordataTestCase(base.TestCase):
         return answer.headers['X-Subject-Token']
 
     def post(
-        self, url: str, token: str | None, project: str, instance: str
+        self,
+        url: str,
+        token: str | None,
+        project: str,
+        instance: str,
+        image: str = UBUNTU,
     ) -> requests.Response:
         """Ask for an instance."""
         return requests.post(
@@ -311,7 +329,7 @@ class VendordataTestCase(base.TestCase):
             json={
                 'project-id': project,
                 'instance-id': instance,
-                'image-id': UBUNTU,
+                'image-id': image,
             },
             headers={'X-Auth-Token': token} if token else {},
             timeout=SECONDS,

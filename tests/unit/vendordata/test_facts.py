@@ -181,11 +181,24 @@ class SystemsTest(base.TestCase):
             ({'os_distro': 'almalinux'}, System.ROCKY),
             ({'os_distro': 'windows'}, System.WINDOWS),
             ({'os_type': 'windows'}, System.WINDOWS),
-            ({'os_type': 'linux'}, None),
-            ({'os_distro': 'plan9', 'os_type': 'windows'}, None),
-            ({'os_distro': ['ubuntu']}, None),
+            ({'os_distro': '', 'os_type': 'linux'}, None),
+            ({'os_distro': None}, None),
         ):
             self.assertEqual(expected, systems.find(properties))
+
+    def test_unsupported(self) -> None:
+        """What is said and not supported is no reason to assume another."""
+        for properties in (
+            {'os_distro': 'plan9', 'os_type': 'windows'},
+            {'os_distro': ['ubuntu']},
+            {'os_distro': 'ubuntu\ncritical: x' + 'x' * 100},
+        ):
+            error = self.assertRaises(
+                systems.Unsupported, systems.find, properties
+            )
+            self.assertIn('almalinux', str(error))
+            self.assertNotIn('\n', str(error))
+            self.assertLess(len(str(error)), 200)
 
 
 class CacheTest(base.TestCase):

@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import email
 import io
 import json
 import threading
@@ -38,6 +39,16 @@ DRIVER = f"""
 driver_url = https://mirror.example.org/driver.run
 driver_sha256 = {'a' * 64}
 """
+
+
+def script(answer: str | None) -> str:
+    """Read the one part of an answer; it has a name of its own."""
+    message = email.message_from_string(answer or '')
+    (part,) = message.get_payload()
+    assert part.get_filename() == 'nova-vgpu-guest.sh'  # noqa: S101
+    assert part.get_content_type() == 'text/x-shellscript'  # noqa: S101
+    found: bytes = part.get_payload(decode=True)
+    return found.decode('ascii')
 
 
 class Source:
@@ -115,9 +126,8 @@ class ServiceTest(Case):
         found = self.service(
             source, f'[vgpu_guest]\n{DRIVER}\ntoken_file = a\n'
         )
-        answers = {found.answer(self.request) for _ in range(3)}
+        answers = {script(found.answer(self.request)) for _ in range(3)}
         (answer,) = answers
-        assert answer is not None  # noqa: S101
         self.assertTrue(answer.startswith('#!/bin/bash\n'))
         self.assertIn(token, answer)
         self.assertIn('FeatureType=1', answer)
@@ -139,7 +149,8 @@ class ServiceTest(Case):
             ({'vgpus': (('VGPU', None),)}, every, 'no series'),
             ({'vgpus': (('A40-1A', 'A'),)}, every, 'series A on ubuntu'),
             ({'vgpus': (('A40-8C', 'C'),)}, every, 'compute'),
-            ({'system': System.WINDOWS}, every, 'driver.run on windows'),
+            ({'system': System.WINDOWS}, every, 'cloudbase-init'),
+            ({'no_default': 'it is deleted'}, every, 'it is deleted'),
         ):
             del self.logs.lines[:]
             found = self.service(Source(**facts), guests)
@@ -159,6 +170,27 @@ class ServiceTest(Case):
             'default_system = rocky',
         )
         self.assertIsNotNone(found.answer(self.request))
+
+    def test_no_default_system(self) -> None:
+        """Not where the image says another one, or is deleted."""
+        found = self.service(
+            Source(system=None, no_default='its image is deleted'),
+            f'[vgpu_guest]{DRIVER}',
+            'default_system = rocky',
+        )
+        self.assertIsNone(found.answer(self.request))
+        self.assertIn('deleted', self.logs.lines[0])
+
+    def test_windows_gets_no_token(self) -> None:
+        """Nothing there would read it."""
+        token = self.token('a')
+        found = self.service(
+            Source(system=System.WINDOWS),
+            '[vgpu_guest]\ntoken_file = a\n',
+            'default_system = rocky',
+        )
+        self.assertIsNone(found.answer(self.request))
+        self.assertNotIn(token, ''.join(self.logs.lines))
 
     def test_token_refused(self) -> None:
         """Then there is no token at all, not that of a general section."""
@@ -339,10 +371,10 @@ class ApplicationTest(Case):
             'user-data': data,
             'boot-roles': data,
         }
-        plain = self.call(json.dumps(BODY).encode())
-        self.assertEqual(
-            plain, self.call(json.dumps({**BODY, **said}).encode())
-        )
+        _, plain = self.call(json.dumps(BODY).encode())
+        status, other = self.call(json.dumps({**BODY, **said}).encode())
+        self.assertEqual(200, status)
+        self.assertEqual(script(plain), script(other))
 
     @hypothesis.given(st.binary())
     def test_any(self, body: bytes) -> None:

@@ -53,9 +53,9 @@ class SectionsTest(base.TestCase):
         found = self.rules(
             EVERY
             + """
-[vgpu_guest:windows]
-systems = windows
-driver_url = https://mirror.example.org/driver.exe
+[vgpu_guest:debian]
+systems = debian
+driver_url = https://mirror.example.org/driver.deb
 driver_sha256 = """
             + SUM
             + """
@@ -74,10 +74,10 @@ license_server = small.example.org
 """
         )
         self.assertTrue(found.ask_domain)
-        every, windows = 'vgpu_guest', 'vgpu_guest:windows'
+        every, debian = 'vgpu_guest', 'vgpu_guest:debian'
         for guest, driver, licence in (
-            (('x', 'y', 'a40-8q', 'debian'), every, every),
-            (('x', 'y', 'a40-8q', 'windows'), windows, every),
+            (('x', 'y', 'a40-8q', 'ubuntu'), every, every),
+            (('x', 'y', 'a40-8q', 'debian'), debian, every),
             (('ab', 'd', 'v100dx-1q', 'rocky'), every, 'vgpu_guest:a'),
             (('b', 'd', 'v100dx-1q', 'rocky'), every, 'vgpu_guest:b'),
             (('x', 'd', 'v100dx-1q', 'rocky'), every, 'vgpu_guest:domain'),
@@ -126,6 +126,7 @@ license_server = small.example.org
             ('domains = A Domain\nlicense_server = a', 'domains', 'A Domain'),
             ('types = V100DX_1Q\nlicense_server = a', 'types', 'V100DX_1Q'),
             ('license_server = a\nsystems = plan9', 'systems', 'plan9'),
+            ('license_server = a\nsystems = windows', 'systems', 'cloudbase'),
             (f'driver_url = {URL}\ndriver_sha256 = {SUM}\ndkms = x', 'dkms'),
         ):
             error = self.assertRaises(
