@@ -49,7 +49,8 @@ PROGRAM = (
 )
 #: Nova's part: what its metadata service does for one instance.
 _NOVA = """
-import json, sys, types
+import json, logging, sys, types
+logging.basicConfig(level=logging.DEBUG)
 import nova.conf
 from nova.api.metadata import vendordata_dynamic
 nova.conf.CONF(['--config-file', sys.argv[1]], project='nova')
@@ -287,6 +288,9 @@ class VendordataTestCase(base.TestCase):
         )
         self.assertEqual(0, done.returncode, done.stderr)
         self.assertNotIn('insecure dynamic vendordata', done.stderr)
+        # Nova at DEBUG, with keystoneauth too, logs answers but no token.
+        self.assertIn('keystoneauth.session:RESP BODY: ', done.stderr)
+        self.assertNotIn('token-of-', done.stderr)
         return [found['cloud-init'] for found in json.loads(done.stdout)]
 
     def keystone_token(self, user: str) -> str:
