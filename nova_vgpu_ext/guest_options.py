@@ -15,10 +15,9 @@ from __future__ import annotations
 
 import argparse
 import os
-import stat
 from collections.abc import Collection
 
-from nova_vgpu_ext import exception
+from nova_vgpu_ext import exception, secret_file
 from nova_vgpu_ext.guest import series
 from nova_vgpu_ext.guest.settings import (
     SERVER_PORT,
@@ -28,8 +27,6 @@ from nova_vgpu_ext.guest.settings import (
     Settings,
     System,
 )
-
-_TOKEN_BYTES = 128 << 10
 
 
 def add(parser: argparse.ArgumentParser, *flags: str) -> None:
@@ -177,9 +174,7 @@ def _read_token(path: str) -> str:
     :raises ConfigError: it cannot be read, or others can read it.
     """
     try:
-        with open(path, encoding='ascii') as stream:
-            mode = stat.S_IMODE(os.fstat(stream.fileno()).st_mode)
-            text = stream.read(_TOKEN_BYTES)
+        return secret_file.read(path, os.open(path, secret_file.FLAGS))
     except OSError as error:
         raise exception.ConfigError(
             path,
@@ -187,15 +182,3 @@ def _read_token(path: str) -> str:
             'a client configuration token',
             'download it from the licence portal',
         ) from error
-    except UnicodeDecodeError as error:
-        raise exception.ConfigError(
-            path, 'bytes that are no text', 'a client configuration token'
-        ) from error
-    if mode & 0o077:
-        raise exception.ConfigError(
-            path,
-            f'mode {mode:04o}',
-            'a file that only its owner reads',
-            f'chmod 600 {path}',
-        )
-    return text.strip()

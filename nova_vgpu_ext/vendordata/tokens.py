@@ -15,13 +15,11 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 
-from nova_vgpu_ext import exception
+from nova_vgpu_ext import exception, secret_file
 
 #: No ``/``, and nothing that begins with a dot.
 _NAME = re.compile(r'[A-Za-z0-9_-][A-Za-z0-9._-]{0,200}', re.ASCII)
-_BYTES = 64 << 10
 
 _FOLDER = '[vgpu_vendordata] secrets_dir'
 
@@ -49,11 +47,14 @@ def read(folder: str, name: str) -> str:
     :raises ConfigError: it is not there, or others could have a hand in it.
     """
     path = os.path.join(folder, name)
+    owner = os.geteuid()
     try:
         opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
-            _check(folder, os.fstat(opened), 'chmod 700')
-            return _read(path, name, opened)
+            secret_file.check(folder, os.fstat(opened), 0o700, owner)
+            flags = secret_file.FLAGS | os.O_NOFOLLOW
+            found = os.open(name, flags, dir_fd=opened)
+            return secret_file.read(path, found, owner)
         finally:
             os.close(opened)
     except OSError as error:
@@ -63,38 +64,3 @@ def read(folder: str, name: str) -> str:
             'a token in a file, neither of them a symbolic link',
             'put the token there, or correct token_file',
         ) from error
-
-
-def _read(path: str, name: str, folder: int) -> str:
-    # A FIFO without a writer would block.
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
-    with open(os.open(name, flags, dir_fd=folder), 'rb') as stream:
-        found = os.fstat(stream.fileno())
-        if not stat.S_ISREG(found.st_mode):
-            raise exception.ConfigError(path, 'no plain file', 'a token')
-        _check(path, found, 'chmod 600')
-        text = stream.read(_BYTES + 1)
-    try:
-        return text.decode('ascii').strip()
-    except UnicodeDecodeError:
-        raise exception.ConfigError(
-            path, 'bytes that are no text', 'a client configuration token'
-        ) from None
-
-
-def _check(path: str, found: os.stat_result, remedy: str) -> None:
-    mode = stat.S_IMODE(found.st_mode)
-    if mode & 0o077:
-        raise exception.ConfigError(
-            path,
-            f'mode {mode:04o}',
-            'that only its owner can use it',
-            f'{remedy} {path}',
-        )
-    if found.st_uid != os.geteuid():
-        raise exception.ConfigError(
-            path,
-            f'owner {found.st_uid}',
-            f'{os.geteuid()}, the user of this service',
-            f'chown {os.geteuid()} {path}',
-        )

@@ -43,10 +43,12 @@ ALLOWED = {
     | {'__init__'},
     'nova_plugins': _SHARED | {'conf', 'nova_plugins', 'placement', 'plan'},
     'guest': _SHARED | {'guest'},
-    'guest_options': _SHARED | {'guest'},
+    'guest_options': _SHARED | {'guest', 'secret_file'},
+    'secret_file': _SHARED,
     'kolla': _SHARED | {'host', 'kolla', 'plan'},
     'vendordata': _SHARED
-    | {'conf', 'guest', 'plan', 'sim', 'vendordata', '__init__'},
+    | {'conf', 'guest', 'plan', 'secret_file', 'sim', 'vendordata'}
+    | {'__init__'},
     'runtime': _SHARED | {'conf', 'host', 'sim', 'plan', 'placement'},
     'arguments': {'runtime'},
     'reporting': _SHARED | {'placement', 'plan', 'runtime'},

@@ -239,11 +239,13 @@ class TokensTest(base.TestCase):
         self.refused(self.file, 'no plain file')
         self.file.unlink()
         self.file.mkdir(0o700)
-        self.refused(self.file)
+        self.refused(self.file, 'no plain file')
         self.file.rmdir()
         self.file.write_bytes(b'\xff')
         self.file.chmod(0o600)
         self.refused(self.file, 'no text')
+        self.file.write_bytes(b'x' * 65537)
+        self.refused(self.file, 'more than 65536 bytes')
 
     def test_owner(self) -> None:
         """They are the service's own."""
