@@ -218,7 +218,12 @@ class KollaImagesTest(base.TestCase):
             last = found.line('nova-vgpu --version && nova-vgpu-agent ')
             self.assertLess(packages, last)
             self.assertLess(found.line('plugins-archive /'), last)
-            self.assertIn("python3 -c 'import libvirt'", found.lines[last][1])
+            for part in (
+                "python3 -c 'import libvirt'",
+                'nova-vgpu-vendordata --version',
+                "python3 -c 'import keystonemiddleware.auth_token, memcache'",
+            ):
+                self.assertIn(f'&& {part} ', found.lines[last][1])
             self.assertIn(f'{PIP}/plugins/*', found.lines[last][1])
             named = f'{PIP}{REQUIREMENT} &&' in found.lines[last][1]
             self.assertEqual(distribution == 'ubuntu', named)
@@ -352,29 +357,43 @@ class _Engine:
 class StartTest(base.TestCase):
     """What the agent's container does before the agent starts."""
 
-    def test_failures_do_not_count(self) -> None:
-        """Hook and mdevs are brought up to date, and the agent starts."""
+    def start(self, command: str) -> list[str]:
+        """Run the script, and give the calls of programs that do nothing."""
         folder = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
         calls = folder / 'calls'
-        for name in ('nova-vgpu', 'mkdir'):
+        for name in ('nova-vgpu', 'mkdir', 'install'):
             path = folder / name
-            path.write_text(
-                f'#!/bin/sh\necho "{name} $*" >>{calls}\n[ {name} = mkdir ]\n'
-            )
+            end = f'[ {name} != nova-vgpu ]'
+            path.write_text(f'#!/bin/sh\necho "{name} $*" >>{calls}\n{end}\n')
             path.chmod(0o755)
         script = BUILD / 'docker' / AGENT / 'extend_start.sh'
         subprocess.run(  # noqa: S603
             # As kolla_start does.
-            ['bash', '-euo', 'pipefail', '-c', '. "$0"', str(script)],  # noqa: S607
+            [
+                *('bash', '-euo', 'pipefail', '-c'),
+                f'CMD="{command}"; . "$0"',
+                str(script),
+            ],
             check=True,
             timeout=60,
             env={'PATH': f'{folder}:{os.environ["PATH"]}'},
         )
+        return calls.read_text().splitlines()
+
+    def test_failures_do_not_count(self) -> None:
+        """Hook and mdevs are brought up to date, and the agent starts."""
         self.assertEqual(
             [
                 'mkdir -p /var/log/kolla/nova',
                 'nova-vgpu hook install',
                 'nova-vgpu prepare',
             ],
-            calls.read_text().splitlines(),
+            self.start('nova-vgpu-agent'),
+        )
+
+    def test_vendordata(self) -> None:
+        """The vendordata service leaves the host alone."""
+        self.assertEqual(
+            ['install -d -o nova -g nova /var/log/kolla/nova'],
+            self.start('setpriv --reuid nova nova-vgpu-vendordata'),
         )

@@ -341,7 +341,8 @@ class LintTest(base.TestCase):
                 os.path.join(programs, 'ansible-lint'),
                 *('--offline', '--nocolor', '--profile', 'production'),
                 *('--project-dir', str(kolla.CONFIGS / 'ansible'), '--strict'),
-                *('vgpu.yml', 'vgpu-remove.yml', 'roles/nova_vgpu'),
+                *('vgpu.yml', 'vgpu-remove.yml'),
+                *('roles/nova_vgpu', 'roles/nova_vgpu_vendordata'),
             ],
             cwd=kolla.CONFIGS / 'ansible',
             env={

@@ -11,14 +11,24 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 #
-# kolla_start reads this before it starts the agent, as root. What fails here is
-# in the container's log, and nova-vgpu doctor shows it; the agent starts anyway.
+# kolla_start reads this before it starts the service of the container, as root.
+# What fails here is in the container's log, and nova-vgpu doctor shows it; the
+# agent starts anyway.
 
-mkdir -p /var/log/kolla/nova
+case ${CMD:-} in
+    *nova-vgpu-vendordata*)
+        # It logs as this user, and has nothing to do with the host's GPUs.
+        install -d -o nova -g nova /var/log/kolla/nova
+        ;;
+    *)
+        mkdir -p /var/log/kolla/nova
 
-# The hook of this version, where the folder is the host's.
-nova-vgpu hook install || true
+        # The hook of this version, where the folder is the host's.
+        nova-vgpu hook install || true
 
-# After a change of nova.conf there may be virtual functions to enable, or types
-# to set. At boot nova-vgpu-prepare.service has done it, before nova-compute.
-nova-vgpu prepare || true
+        # After a change of nova.conf there may be virtual functions to enable, or
+        # types to set. At boot nova-vgpu-prepare.service has done it, before
+        # nova-compute.
+        nova-vgpu prepare || true
+        ;;
+esac
