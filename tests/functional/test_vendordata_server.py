@@ -64,15 +64,7 @@ class ServerTest(base.TestCase):
 
     def ask(self, service: vendordata_base.Service, request: bytes) -> bytes:
         """Send bytes, and nothing more; give all that is answered."""
-        connection = self.connect(service)
-        with contextlib.suppress(ConnectionError):
-            connection.sendall(request)
-            connection.shutdown(socket.SHUT_WR)
-        answer = b''
-        with contextlib.suppress(ConnectionError):
-            while data := connection.recv(65536):
-                answer += data
-        return answer
+        return vendordata_base.send(service.port, request)
 
     def test_ipv6(self) -> None:
         """It listens on an address of either kind."""

@@ -15,11 +15,13 @@ Nova. Of Glance there is a stand-in, which knows two images.
 
 from __future__ import annotations
 
+import contextlib
 import email
 import json
 import os
 import pathlib
 import re
+import socket
 import subprocess
 import sys
 import threading
@@ -28,6 +30,7 @@ from typing import Any
 
 import fixtures
 import requests
+from testtools import content
 
 from tests import base
 from tests.functional.fixtures import http_server, keystone, nova_api
@@ -87,6 +90,25 @@ def script(answer: str) -> str:
     assert part.get_filename() == 'nova-vgpu-guest.sh'  # noqa: S101
     found: bytes = part.get_payload(decode=True)
     return found.decode('ascii')
+
+
+def text(found: str) -> content.Content:
+    """Make a detail of a test."""
+    return content.text_content(found)
+
+
+def send(port: int, request: bytes) -> bytes:
+    """Send bytes, and nothing more; give all that is answered."""
+    with socket.create_connection(('127.0.0.1', port), SECONDS) as connection:
+        with contextlib.suppress(OSError):
+            connection.sendall(request)
+            connection.shutdown(socket.SHUT_WR)
+        answer = b''
+        # What is refused unread may meet a closed connection.
+        with contextlib.suppress(ConnectionError):
+            while data := connection.recv(65536):
+                answer += data
+        return answer
 
 
 class Glance(http_server.WsgiServer):
