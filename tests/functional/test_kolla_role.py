@@ -20,9 +20,9 @@ import subprocess
 import sys
 from typing import Any
 
-import jinja2
 import yaml
 
+from nova_vgpu_ext.host import hook_file
 from nova_vgpu_ext.sim import kernel, profile
 from tests import base
 from tests.functional.fixtures import kolla
@@ -30,7 +30,6 @@ from tests.functional.fixtures import kolla
 AGENT = 'nova_vgpu_agent'
 PRECHECK = 'nova_vgpu_precheck'
 PREPARE = 'nova-vgpu-prepare.service'
-ROLE = kolla.CONFIGS / 'ansible/roles/nova_vgpu'
 CARD = {
     'vendor_vfio': {
         '0000:c1:00.0': {'type': 'L40S-12Q', 'vfs': ['0000:c1:00.4']}
@@ -99,6 +98,10 @@ class KollaRoleTest(base.TestCase):
             f'gpu01 has no {self.kolla.node}/nova-compute/nova.conf.',
         )
         self.kolla.nova_conf()
+        self.refuse(
+            'validate-config',
+            'Action config_validate does not exist for vgpu.yml. It has ',
+        )
         linked, self.kolla.playbooks = (
             self.kolla.playbooks,
             kolla.CONFIGS / 'ansible',
@@ -256,13 +259,33 @@ class KollaRoleTest(base.TestCase):
         outcome = self.succeed('check')
         self.assertEqual(0, outcome.count('changed'), outcome.output)
         self.assertIn('warning: live-migration-options: ', outcome.output)
+        (self.kolla.units / f'{PREPARE}.enabled').unlink()
+        outcome = self.kolla.run('check')
+        self.assertEqual(2, outcome.code, outcome.output)
+        self.assertIn(
+            f'{PREPARE} is not enabled on gpu01 (disabled): kolla-ansible '
+            'deploy with',
+            outcome.output,
+        )
 
         self.succeed('stop', '--yes-i-really-really-mean-it')
         self.assertEqual([['stop', AGENT]], self.calls())
-        self.succeed('deploy', playbook='vgpu-remove.yml')
+        self.check_removal()
+
+    def check_removal(self) -> None:
+        """What is ours goes, another's hook stays; again, nothing is done."""
+        hook = self.kolla.host / 'hooks/qemu.d/nova-vgpu'
+        hook_file.install(str(hook.parents[1]), {})
+        outcome = self.succeed('deploy', playbook='vgpu-remove.yml')
+        self.assertNotEqual(0, outcome.count('changed'))
         self.assertEqual({}, self.kolla.state()['containers'])
         self.assertEqual([], list(self.kolla.units.iterdir()))
         self.assertFalse((self.kolla.node / 'nova-vgpu-agent').exists())
+        self.assertFalse(hook.exists())
+        hook.write_text('#!/bin/sh\n# no nova-vgpu-ext: libvirt hook\n')
+        outcome = self.succeed('deploy', playbook='vgpu-remove.yml')
+        self.assertEqual(0, outcome.count('changed'), outcome.output)
+        self.assertTrue(hook.exists())
 
     def check_container(self) -> None:
         """The agent sees and writes what it must."""
@@ -327,83 +350,3 @@ class KollaRoleTest(base.TestCase):
                 found[-len(expected) - 2],
             )
             self.assertNotIn('nova-vgpu', str(found[: -len(expected)]))
-
-
-class LintTest(base.TestCase):
-    """What ansible-lint says of the role and the playbooks."""
-
-    def test_lint(self) -> None:
-        """It finds nothing, by its strictest profile."""
-        host = self.useFixture(kolla.KollaHost())
-        programs = os.path.dirname(sys.executable)
-        done = subprocess.run(  # noqa: S603
-            [
-                os.path.join(programs, 'ansible-lint'),
-                *('--offline', '--nocolor', '--profile', 'production'),
-                *('--project-dir', str(kolla.CONFIGS / 'ansible'), '--strict'),
-                *('vgpu.yml', 'vgpu-remove.yml'),
-                *('roles/nova_vgpu', 'roles/nova_vgpu_vendordata'),
-            ],
-            cwd=kolla.CONFIGS / 'ansible',
-            env={
-                'PATH': f'{programs}:{os.environ["PATH"]}',
-                'HOME': str(host.folder),
-                'ANSIBLE_HOME': str(host.folder),
-                'ANSIBLE_LIBRARY': str(kolla.INSTALLED / 'library'),
-                'ANSIBLE_FILTER_PLUGINS': str(
-                    kolla.INSTALLED / 'filter_plugins'
-                ),
-                'ANSIBLE_ROLES_PATH': str(kolla.INSTALLED / 'roles'),
-            },
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        self.assertEqual(0, done.returncode, done.stdout + done.stderr)
-        self.assertIn('Passed: 0 failure(s), 0 warning(s)', done.stderr)
-
-
-class UnitTest(base.TestCase):
-    """The unit that runs at boot, for both engines."""
-
-    def test_verify(self) -> None:
-        """systemd understands it, and nova-compute waits for it."""
-        templates = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(ROLE / 'templates'),
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            autoescape=False,  # noqa: S701
-        )
-        for engine in ('docker', 'podman'):
-            text = templates.get_template(f'{PREPARE}.j2').render(
-                kolla_container_engine=engine,
-                node_config_directory='/etc/kolla',
-                container_config_directory='/var/lib/kolla/config_files',
-                nova_vgpu_host_volumes=[
-                    '/run/libvirt:/run/libvirt',
-                    '/a:/a:ro',
-                ],
-                service={'image': f'{kolla.IMAGE}:1.0'},
-            )
-            self.assertIn(
-                '\nBefore=kolla-nova_compute-container.service\n', text
-            )
-            self.assertEqual(
-                engine == 'docker', 'Requires=docker.service' in text
-            )
-            folder = self.temp_dir()
-            path = folder / PREPARE
-            path.write_text(text.replace(f'/usr/bin/{engine}', '/bin/true'))
-            (folder / 'docker.service').write_text(
-                '[Service]\nExecStart=/bin/true\n'
-            )
-            done = subprocess.run(  # noqa: S603
-                ['systemd-analyze', '--no-pager', 'verify', str(path)],  # noqa: S607
-                capture_output=True,
-                text=True,
-                timeout=60,
-                check=False,
-                env={**os.environ, 'SYSTEMD_UNIT_PATH': f'{folder}:'},
-            )
-            self.assertEqual((0, ''), (done.returncode, done.stderr))
