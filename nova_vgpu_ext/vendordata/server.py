@@ -77,6 +77,8 @@ def serve(application: app.WsgiApp, opened: socket.socket) -> None:
 
     :param opened: where to listen; see :func:`listen`.
     """
+    # That a request waits for a thread is nothing to warn of.
+    logging.getLogger('waitress.queue').setLevel(logging.ERROR)
     server = create_server(
         _logged(application),
         sockets=[opened],

@@ -92,6 +92,33 @@ def script(answer: str) -> str:
     return found.decode('ascii')
 
 
+def keystone_token(url: str, user: str) -> str:
+    """Get a token of a user from Keystone."""
+    password = {
+        'user': {
+            'name': user,
+            'password': keystone.PASSWORD,
+            'domain': {'id': 'default'},
+        }
+    }
+    project = {'name': 'service', 'domain': {'id': 'default'}}
+    answer = requests.post(
+        f'{url}/auth/tokens',
+        json={
+            'auth': {
+                'identity': {
+                    'methods': ['password'],
+                    'password': password,
+                },
+                'scope': {'project': project},
+            }
+        },
+        timeout=SECONDS,
+    )
+    answer.raise_for_status()
+    return answer.headers['X-Subject-Token']
+
+
 def text(found: str) -> content.Content:
     """Make a detail of a test."""
     return content.text_content(found)
@@ -316,30 +343,8 @@ class VendordataTestCase(base.TestCase):
         return [found['cloud-init'] for found in json.loads(done.stdout)]
 
     def keystone_token(self, user: str) -> str:
-        """Get a token from Keystone."""
-        password = {
-            'user': {
-                'name': user,
-                'password': keystone.PASSWORD,
-                'domain': {'id': 'default'},
-            }
-        }
-        project = {'name': 'service', 'domain': {'id': 'default'}}
-        answer = requests.post(
-            f'{self.keystone.url}/auth/tokens',
-            json={
-                'auth': {
-                    'identity': {
-                        'methods': ['password'],
-                        'password': password,
-                    },
-                    'scope': {'project': project},
-                }
-            },
-            timeout=SECONDS,
-        )
-        answer.raise_for_status()
-        return answer.headers['X-Subject-Token']
+        """Get a token of a user from Keystone."""
+        return keystone_token(self.keystone.url, user)
 
     def post(
         self,

@@ -30,6 +30,7 @@ from tools.benchmarks import (
     mdevs,
     reports,
     startup,
+    vendordata,
 )
 from tools.benchmarks.rows import Row
 from tools.minicloud import CloudError
@@ -44,6 +45,7 @@ def _benchmarks(cloud_hosts: int) -> dict[str, _Runs]:
         'report': (reports.run,),
         'host': (hosts.run, hooks.run, agents.run, mdevs.run),
         'startup': (startup.run,),
+        'vendordata': (vendordata.run,),
         'cloud': (functools.partial(clouds.run, cloud_hosts),),
     }
 
