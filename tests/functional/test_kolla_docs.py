@@ -28,7 +28,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 PAGE = ROOT / 'doc/source/install/kolla.rst'
 SOURCE = '/opt/src/nova-vgpu-ext'
 #: How often each program is on the page.
-PROGRAMS = {'kolla-build': 1, 'kolla-ansible': 6, 'ln': 3, 'cp': 1}
+PROGRAMS = {'kolla-build': 1, 'kolla-ansible': 6, 'ln': 4, 'cp': 2}
 
 
 def commands(text: str) -> list[list[str]]:

@@ -244,7 +244,10 @@ class KollaVendordataTest(base.TestCase):
         self.succeed('stop', '--yes-i-really-really-mean-it')
         self.assertEqual([['stop', NAME]], self.calls())
         for changed in (2, 0):
-            outcome = self.succeed('deploy', playbook='vgpu-remove.yml')
+            outcome = self.succeed(
+                *('deploy', '--limit', 'nova-metadata'),
+                playbook='vgpu-remove.yml',
+            )
             self.assertEqual(changed, outcome.count('changed', HOST))
             self.assertEqual({}, self.kolla.state()['containers'])
             self.assertFalse(self.node.exists())
