@@ -23,18 +23,21 @@ from nova_vgpu_ext.guest.settings import Server, Settings
 
 SERVICE = 'nova-vgpu-guest.service'
 PROGRAM = '/usr/local/sbin/nova-vgpu-guest'
+_FOLDER = '/etc/nvidia/ClientConfigToken'
 
+#: No target waits for it, so a slow mirror keeps nobody from logging in. What
+#: starts NVIDIA's service at boot shall not meet its restart.
 _UNIT = f"""\
 [Unit]
 Description=Driver and licence of the vGPU
 Wants=network-online.target
-After=network-online.target
+After=network-online.target multi-user.target nvidia-gridd.service
 
 [Service]
-Type=oneshot
+Type=simple
 RemainAfterExit=yes
 ExecStart={PROGRAM}
-TimeoutStartSec=45min
+RuntimeMaxSec=45min
 
 [Install]
 WantedBy=multi-user.target
@@ -62,11 +65,8 @@ def files(settings: Settings) -> Iterator[File]:
         yield File('/etc/nvidia/gridd.conf', 0o644, _gridd(settings))
     if settings.token is not None:
         # The mode is that which NVIDIA's licensing guide asks for.
-        yield File(
-            '/etc/nvidia/ClientConfigToken/client_configuration_token.tok',
-            0o744,
-            settings.token,
-        )
+        path = f'{_FOLDER}/client_configuration_token.tok'
+        yield File(path, 0o744, settings.token)
     yield File('/etc/nova-vgpu-guest/settings', 0o600, _settings(settings))
     yield File(PROGRAM, 0o755, program.read_text('utf-8'))
     yield File(f'/etc/systemd/system/{SERVICE}', 0o644, _UNIT)
@@ -86,7 +86,7 @@ def _server(server: Server, prefix: str) -> Iterator[str]:
 
 
 def _settings(settings: Settings) -> str:
-    values = {'licensed': 'yes' if settings.is_licensed else 'no'}
+    values = {'licensed': _licensed(settings)}
     driver = settings.driver
     if driver is not None:
         values |= {
@@ -99,3 +99,9 @@ def _settings(settings: Settings) -> str:
     return ''.join(
         f'{name}={shlex.quote(value)}\n' for name, value in values.items()
     )
+
+
+def _licensed(settings: Settings) -> str:
+    if settings.token is not None:
+        return 'token'
+    return 'no' if settings.server is None else 'server'

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import enum
 import importlib.resources
+import shlex
 from collections.abc import Iterator
 from email.mime import multipart, text
 
@@ -26,10 +27,11 @@ from nova_vgpu_ext.guest.settings import SUFFIXES, Settings, System
 
 #: A line that no file of ours has.
 _END = 'END-OF-NOVA-VGPU-GUEST-FILE'
+#: A service that has done its work counts as started, so it is restarted.
 _START = f"""\
 systemctl daemon-reload
 systemctl enable --quiet {linux.SERVICE}
-systemctl start --no-block {linux.SERVICE}
+systemctl restart --no-block {linux.SERVICE}
 """
 
 
@@ -100,13 +102,20 @@ def _linux(settings: Settings) -> str:
     lines = ['#!/bin/bash', 'set -eu', 'umask 077']
     for file in linux.files(settings):
         folder = file.path.rpartition('/')[0]
-        lines += [
-            f'install -d -m 0755 {folder}',
-            f"install -m {file.mode:04o} /dev/stdin {file.path} <<'{_END}'",
-            file.text.rstrip('\n'),
-            _END,
-        ]
+        lines += [f'install -d -m 0755 {folder}', *_written(file)]
     return '\n'.join(lines) + '\n' + _START
+
+
+def _written(file: linux.File) -> Iterator[str]:
+    """Write a file, with just the bytes of its text."""
+    install = f'install -m {file.mode:04o} /dev/stdin {file.path}'
+    if file.text.endswith('\n'):
+        yield f"{install} <<'{_END}'"
+        yield file.text.removesuffix('\n')
+        yield _END
+    else:
+        # printf is no process, whose arguments others could read.
+        yield f'printf %s {shlex.quote(file.text)} | {install}'
 
 
 def _windows(settings: Settings) -> str:

@@ -42,7 +42,9 @@ _URL = re.compile(
     re.ASCII,
 )
 _SHA256 = re.compile(r'[0-9a-f]{64}', re.ASCII)
-_PATH = re.compile(r'(/[A-Za-z0-9._+$()-]+)+', re.ASCII)
+#: The one expansion; the guest's program replaces just this text.
+_KERNEL = '$(uname -r)'
+_PATH = re.compile(rf'(/([A-Za-z0-9._+-]|{re.escape(_KERNEL)})+)+', re.ASCII)
 
 
 class System(enum.Enum):
@@ -108,8 +110,29 @@ class Driver:
             raise exception.ConfigError(
                 'kernel source path',
                 repr(path[:200]),
-                'an absolute path of letters, digits and . _ + - $ ( )',
+                f'an absolute path of letters, digits, . _ + - and {_KERNEL}',
+                f'{_KERNEL} stands for the release of the running kernel',
             )
+        self._check_run()
+
+    def _check_run(self) -> None:
+        """Refuse what only the installer of a ``.run`` takes.
+
+        :raises ConfigError: it is asked of another file.
+        """
+        if self.suffix == '.run':
+            return
+        for option, is_set in (
+            ('kernel source path', self.kernel_source_path is not None),
+            ('no DKMS', not self.dkms),
+        ):
+            if is_set:
+                raise exception.ConfigError(
+                    option,
+                    f'the driver {self.file[:80]}',
+                    'a driver that is a .run',
+                    'leave it out: packages build their module by themselves',
+                )
 
     @property
     def file(self) -> str:

@@ -21,15 +21,22 @@ etc=${NOVA_VGPU_GUEST_ETC:-/etc/nova-vgpu-guest}
 state=${NOVA_VGPU_GUEST_STATE:-/var/lib/nova-vgpu-guest}
 run=${NOVA_VGPU_GUEST_RUN:-/run/nova-vgpu-guest}
 console=${NOVA_VGPU_GUEST_CONSOLE:-/dev/console}
+nvidia=${NOVA_VGPU_GUEST_NVIDIA:-/etc/nvidia}
+modules=${NOVA_VGPU_GUEST_MODULES:-/lib/modules}
+loaded=${NOVA_VGPU_GUEST_LOADED:-/sys/module}
 
+kernel=$(uname -r)
+folder=''
 driver_url='' driver_file='' driver_sha256='' kernel_source_path=''
 dkms=no licensed=no attempts=10 licence_seconds=180
-# shellcheck disable=SC1091  # It is written with this script.
-. "$etc/settings"
+
+export DEBIAN_FRONTEND=noninteractive
+# It would restart services, this one too, in the midst of the installation.
+export NEEDRESTART_SUSPEND=1
 
 # report STATE TEXT: one line for the tenant and for the operator.
 report() {
-    local line="nova-vgpu-guest: $1: $2"
+    local line="nova-vgpu-guest: $1: ${2//[^[:print:]]/ }"
     install -d -m 0755 "$run"
     printf '%s\n' "$line" >"$run/status.new"
     mv "$run/status.new" "$run/status"
@@ -43,92 +50,228 @@ fail() {
     exit 1
 }
 
-# install_packages PACKAGE...: of the guest's distribution.
+# again COMMAND...: with growing pauses, because networks, mirrors and locks of
+# package managers come up late.
+again() {
+    local n pause=2
+    for ((n = 1; ; n++)); do
+        "$@" && return
+        ((n < attempts)) || return 1
+        sleep "$pause"
+        pause=$((pause * 2 < 60 ? pause * 2 : 60))
+    done
+}
+
+read_settings() {
+    # shellcheck disable=SC1091  # It is written with this program.
+    if ! [[ -r $etc/settings ]] || ! . "$etc/settings"; then
+        fail "$etc/settings cannot be read; apply the guest's instructions again"
+    fi
+    # This text stands for the kernel; nothing else is expanded.
+    # shellcheck disable=SC2016
+    kernel_source_path=${kernel_source_path//'$(uname -r)'/$kernel}
+}
+
+uses_apt() {
+    command -v apt-get >/dev/null
+}
+
+run_apt() {
+    # The updates of a first boot hold the lock.
+    apt-get -o DPkg::Lock::Timeout=600 -q "$@"
+}
+
+# install_packages PACKAGE...: of the guest's distribution, or files.
 install_packages() {
-    if command -v apt-get >/dev/null; then
-        DEBIAN_FRONTEND=noninteractive apt-get update -q &&
-            DEBIAN_FRONTEND=noninteractive apt-get install -q -y "$@"
+    if uses_apt; then
+        run_apt update && run_apt -y install "$@"
     else
         dnf -q -y install "$@"
     fi
 }
 
-# What a .run builds its module with.
-install_compiler() {
-    local -a wanted=(gcc make)
-    if command -v apt-get >/dev/null; then
-        wanted+=("linux-headers-$(uname -r)")
-    else
-        wanted+=("kernel-devel-$(uname -r)" elfutils-libelf-devel)
-        if [[ $dkms == yes ]]; then
-            install_packages epel-release || return
-        fi
+# Packages of the driver build their module with DKMS, a .run if it is told to.
+uses_dkms() {
+    [[ $dkms == yes || $driver_file != *.run ]]
+}
+
+# DKMS is not in the repositories that Rocky and its kin start with.
+enable_dkms() {
+    again dnf -q makecache || fail 'the mirrors of the packages do not answer'
+    if dnf -q info dkms >/dev/null 2>&1; then
+        return
     fi
-    [[ $dkms == no ]] || wanted+=(dkms)
-    install_packages "${wanted[@]}"
+    dnf -q info epel-release >/dev/null 2>&1 ||
+        fail 'no repository of this guest has dkms or epel-release; add EPEL to the image, or do without DKMS'
+    again install_packages epel-release || fail 'epel-release cannot be installed'
 }
 
-# download FILE: again with growing pauses, because a network comes up late.
+# What the module is built with for this kernel, and what fetches the driver.
+install_tools() {
+    local -a wanted=(gcc make)
+    local headers=linux-headers-$kernel
+    if ! uses_apt; then
+        wanted+=(elfutils-libelf-devel)
+        headers=kernel-devel-$kernel
+    fi
+    if [[ -n $kernel_source_path ]]; then
+        [[ -d $kernel_source_path ]] ||
+            fail "the kernel source path $kernel_source_path is no folder of this guest"
+    elif [[ ! -e $modules/$kernel/build/Makefile ]]; then
+        wanted+=("$headers")
+    fi
+    command -v curl >/dev/null || wanted+=(curl)
+    if uses_dkms; then
+        uses_apt || enable_dkms
+        wanted+=(dkms)
+    fi
+    again install_packages "${wanted[@]}" ||
+        fail "the compiler or the headers of the kernel $kernel cannot be installed: ${wanted[*]}"
+}
+
+# download FILE: a transfer that stalls for a minute is given up.
 download() {
-    local n pause=2
-    for ((n = 1; n <= attempts; n++)); do
-        if curl --fail --silent --show-error --location --proto '=http,https' \
-            --connect-timeout 20 --output "$1" -- "$driver_url"; then
-            return
-        fi
-        ((n == attempts)) || sleep "$pause"
-        pause=$((pause * 2 < 60 ? pause * 2 : 60))
-    done
-    return 1
+    curl --fail --silent --show-error --location --proto '=http,https' \
+        --connect-timeout 20 --speed-limit 1000 --speed-time 60 \
+        --output "$1" -- "$driver_url" 2>"$folder/curl"
 }
 
-install_driver() {
-    local folder file sum
-    folder=$(mktemp -d "$state/download.XXXXXX") || fail "no room in $state"
-    # shellcheck disable=SC2064  # The folder is known now.
-    trap "rm -rf -- '$folder'" EXIT
-    file=$folder/$driver_file
-    command -v curl >/dev/null || install_packages curl ||
-        fail 'curl is not there and cannot be installed'
-    download "$file" ||
-        fail "the driver cannot be downloaded from $driver_url, $attempts attempts"
+# What was asked with a URL may be a secret, and the console is none.
+fetch_driver() {
+    local file=$folder/$driver_file sum
+    again download "$file" ||
+        fail "the driver cannot be downloaded from ${driver_url%%\?*}, $attempts attempts: $(tail -n 1 "$folder/curl")"
     sum=$(sha256sum <"$file")
     if [[ ${sum%% *} != "$driver_sha256" ]]; then
         fail "the driver's SHA-256 is ${sum%% *}, expected $driver_sha256"
     fi
+}
+
+# A module that has the GPU already; it may be of another driver.
+unload_modules() {
+    local module
+    systemctl stop nvidia-gridd nvidia-persistenced 2>/dev/null || true
+    for module in nvidia_drm nvidia_modeset nvidia_uvm nvidia nouveau; do
+        if [[ -d $loaded/$module ]]; then
+            modprobe -r "$module" 2>/dev/null || true
+        fi
+    done
+    for module in nvidia nouveau; do
+        if [[ -d $loaded/$module ]]; then
+            # It must not come back with the initial file system.
+            if command -v update-initramfs >/dev/null; then
+                update-initramfs -u
+            elif command -v dracut >/dev/null; then
+                dracut --force
+            fi
+            fail "the module $module is in use and cannot be unloaded; reboot the guest, and the set-up goes on"
+        fi
+    done
+}
+
+run_installer() {
+    local file=$folder/$driver_file
+    local -a options=(--silent --no-questions --disable-nouveau)
     case $driver_file in
         *.run)
-            local -a options=(--silent --no-questions --disable-nouveau)
-            install_compiler ||
-                fail 'the compiler or the headers of the kernel cannot be installed'
             [[ $dkms == no ]] || options+=(--dkms)
             if [[ -n $kernel_source_path ]]; then
                 options+=("--kernel-source-path=$kernel_source_path")
             fi
-            modprobe -r nouveau 2>/dev/null || true
             sh "$file" "${options[@]}" ||
-                fail "the installer of the driver failed, see /var/log/nvidia-installer.log"
+                fail 'the installer of the driver failed, see /var/log/nvidia-installer.log'
             ;;
-        *.deb)
-            DEBIAN_FRONTEND=noninteractive apt-get install -q -y "$file" ||
-                fail "the package $driver_file cannot be installed"
-            ;;
-        *.rpm)
-            dnf -q -y install "$file" ||
-                fail "the package $driver_file cannot be installed"
+        *)
+            again install_packages "$file" ||
+                fail "the package $driver_file cannot be installed, see journalctl -u nova-vgpu-guest"
             ;;
     esac
-    printf '%s\n' "$driver_sha256" >"$state/driver"
+}
+
+install_driver() {
+    report working 'the driver is being installed'
+    install_tools
+    # An earlier run may have been killed.
+    rm -rf -- "$state"/download.*
+    folder=$(mktemp -d "$state/download.XXXXXX") || fail "no room in $state"
+    fetch_driver
+    unload_modules
+    run_installer
     rm -rf -- "$folder"
-    trap - EXIT
+    folder=''
+    has_module ||
+        fail "the driver was installed, but the kernel $kernel has no module nvidia"
+    printf '%s\n' "$driver_sha256" >"$state/driver"
+    # The licence daemon has to be restarted for it.
+    rm -f -- "$state/licence"
+}
+
+has_module() {
+    modinfo -k "$kernel" nvidia >/dev/null 2>&1
+}
+
+# For a kernel that came after the driver.
+rebuild_module() {
+    report working "the driver is being built for the kernel $kernel"
+    install_tools
+    dkms autoinstall -k "$kernel" || true
+    has_module ||
+        fail "DKMS has not built the driver for the kernel $kernel, see /var/lib/dkms/nvidia"
+    rm -f -- "$state/licence"
+}
+
+provide_driver() {
+    local error
+    if [[ -z $driver_url ]]; then
+        has_module ||
+            fail "the kernel $kernel has no module nvidia, and no driver to download was named"
+    elif [[ $(cat "$state/driver" 2>/dev/null) != "$driver_sha256" ]]; then
+        install_driver
+    elif ! has_module; then
+        if uses_dkms; then
+            rebuild_module
+        else
+            install_driver
+        fi
+    fi
+    if [[ ! -d $loaded/nvidia ]]; then
+        error=$(modprobe nvidia 2>&1) ||
+            fail "the module nvidia cannot be loaded: $(tail -n 1 <<<"$error")"
+    fi
+}
+
+# Licence files that earlier instructions wrote, and that these do not have.
+remove_old_licence() {
+    local before
+    before=$(cat "$state/kind" 2>/dev/null || echo no)
+    if [[ $before == token && $licensed != token ]]; then
+        rm -f -- "$nvidia/ClientConfigToken/client_configuration_token.tok"
+    fi
+    if [[ $before != no && $licensed == no ]]; then
+        rm -f -- "$nvidia/gridd.conf" "$state/licence"
+        systemctl try-restart nvidia-gridd || true
+    fi
+    printf '%s\n' "$licensed" >"$state/kind"
 }
 
 # What the licence daemon has to be restarted for: its files, or a new driver.
 licence_files() {
     {
-        cat /etc/nvidia/gridd.conf /etc/nvidia/ClientConfigToken/*.tok
+        cat "$nvidia/gridd.conf" "$nvidia"/ClientConfigToken/*.tok
         cat "$state/driver"
     } 2>/dev/null | sha256sum | cut -d ' ' -f 1
+}
+
+provide_licence() {
+    local now
+    now=$(licence_files)
+    if [[ $(cat "$state/licence" 2>/dev/null) != "$now" ]] ||
+        ! systemctl is-active --quiet nvidia-gridd; then
+        systemctl restart nvidia-gridd ||
+            fail 'the service nvidia-gridd does not start, see journalctl -u nvidia-gridd'
+        printf '%s\n' "$now" >"$state/licence"
+    fi
+    await_licence
 }
 
 await_licence() {
@@ -149,23 +292,17 @@ await_licence() {
 }
 
 main() {
-    install -d -m 0700 "$state"
-    if [[ -n $driver_url && $(cat "$state/driver" 2>/dev/null) != "$driver_sha256" ]]; then
-        report working 'the driver is being installed'
-        install_driver
-    fi
+    trap '[[ -z $folder ]] || rm -rf -- "$folder"' EXIT
+    trap 'fail "stopped before it was done; the next boot goes on with it"' TERM INT HUP
+    read_settings
+    install -d -m 0700 "$state" || fail "$state cannot be written"
+    remove_old_licence
+    provide_driver
     if [[ $licensed == no ]]; then
         report ok 'the driver is installed; no licence was asked for'
-        return
+    else
+        provide_licence
     fi
-    local now
-    now=$(licence_files)
-    if [[ $(cat "$state/licence" 2>/dev/null) != "$now" ]]; then
-        systemctl restart nvidia-gridd ||
-            fail 'the service nvidia-gridd does not start'
-        printf '%s\n' "$now" >"$state/licence"
-    fi
-    await_licence
 }
 
 main

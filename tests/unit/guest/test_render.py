@@ -56,7 +56,7 @@ class RenderTest(base.TestCase):
                 ],
             )
             self.assertEqual(
-                ['systemctl', 'start', '--no-block', linux.SERVICE],
+                ['systemctl', 'restart', '--no-block', linux.SERVICE],
                 config['runcmd'][-1],
             )
 
@@ -75,8 +75,8 @@ class RenderTest(base.TestCase):
             self.assertEqual(file.mode, stat.S_IMODE(found.stat().st_mode))
             expected = file.text.replace(' /etc/', f' {root}/etc/')
             self.assertEqual(
-                expected.replace(' /usr/', f' {root}/usr/').rstrip('\n'),
-                found.read_text().rstrip('\n'),
+                expected.replace(' /usr/', f' {root}/usr/').encode(),
+                found.read_bytes(),
             )
 
     def test_mime(self) -> None:

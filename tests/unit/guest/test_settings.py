@@ -35,6 +35,12 @@ class SettingsTest(base.TestCase):
             {'sha256': SUM[1:]},
             {'kernel_source_path': 'usr/src'},
             {'kernel_source_path': '/usr/src/a b'},
+            {'kernel_source_path': '/usr/src/$(reboot)'},
+            {'kernel_source_path': '/usr/src/$(uname -r'},
+            {'kernel_source_path': '/usr/src/$HOME'},
+            {'kernel_source_path': '/usr/src/$(uname  -r)'},
+            {'url': 'https://x/driver.deb', 'kernel_source_path': '/usr/src'},
+            {'url': 'https://x/driver.rpm', 'dkms': False},
         ):
             values = {'url': RUN.url, 'sha256': SUM, **bad}
             self.assertRaises(exception.ConfigError, Driver, **values)
@@ -65,7 +71,7 @@ class SettingsTest(base.TestCase):
         found = Driver(
             'http://[2001:db8::1]:8080/a%20b/x.run?sig=1',
             SUM,
-            kernel_source_path='/usr/src/linux-headers-$(uname-r)',
+            kernel_source_path='/usr/src/$(uname -r)/x$(uname -r)',
         )
         self.assertEqual(('x.run', '.run'), (found.file, found.suffix))
 

@@ -9,152 +9,311 @@
 # WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
 # License for the specific language governing permissions and limitations
 # under the License.
-"""The program that a guest with Linux runs at each boot."""
+"""The program that a guest with Linux runs at each boot: its driver."""
 
 from __future__ import annotations
 
-import hashlib
 import os
+import signal
 import subprocess
 
-from nova_vgpu_ext.guest import linux
-from nova_vgpu_ext.guest.settings import Driver, Settings
-from tests import base
+from nova_vgpu_ext.guest.settings import Settings
+from tests.unit.guest.machine import KERNEL, OK, MachineTest, RockyTest
 from tests.unit.guest.values import TOKEN
 
-#: What stands in for the guest's system.
-_STAND_INS = {
-    'curl': 'printf "curl $*\\n" >>"$LOG"\n'
-    '[ -e "$ROOT/up" ] || exit 7\n'
-    'while [ "$1" != --output ]; do shift; done\ncp "$ROOT/driver" "$2"\n',
-    'apt-get': 'printf "apt-get $*\\n" >>"$LOG"\n',
-    'systemctl': '[ "$1" = show ] && echo 1a2b && exit\n'
-    'printf "systemctl $*\\n" >>"$LOG"\n',
-    'journalctl': '[[ $* == *_SYSTEMD_INVOCATION_ID=1a2b ]] && '
-    'cat "$ROOT/journal"\n',
-    'modprobe': 'exit 1\n',
-    'sleep': 'exit 0\n',
-}
+_APT = 'apt-get -o DPkg::Lock::Timeout=600 -q'
+_UNLOAD = 'systemctl stop nvidia-gridd nvidia-persistenced'
+_RUN = 'driver --silent --no-questions --disable-nouveau'
 
 
-class SetupTest(base.TestCase):
-    """The program for Linux guests, with stand-ins for the system."""
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.root = self.temp_dir()
-        binaries = self.root / 'bin'
-        binaries.mkdir()
-        for name, text in _STAND_INS.items():
-            path = binaries / name
-            path.write_text(f'#!/bin/bash\n{text}')
-            path.chmod(0o755)
-        self.driver = b'printf "driver $*\\n" >>"$LOG"\n'
-        (self.root / 'driver').write_bytes(self.driver)
-        (self.root / 'up').touch()
-        (self.root / 'journal').write_text('License acquired successfully\n')
-        (self.root / 'etc').mkdir()
-        self.log = self.root / 'log'
-        self.environ = {
-            'PATH': f'{binaries}:{os.environ["PATH"]}',
-            'ROOT': str(self.root),
-            'LOG': str(self.log),
-            'NOVA_VGPU_GUEST_ETC': str(self.root / 'etc'),
-            'NOVA_VGPU_GUEST_STATE': str(self.root / 'state'),
-            'NOVA_VGPU_GUEST_RUN': str(self.root / 'run'),
-            'NOVA_VGPU_GUEST_CONSOLE': str(self.root / 'console'),
-        }
-        self.configure(hashlib.sha256(self.driver).hexdigest())
-
-    def configure(self, digest: str, more: str = '') -> None:
-        """Write the settings of the guest."""
-        settings = Settings(
-            driver=Driver('https://mirror.example.org/grid.run', digest),
-            token=TOKEN,
-        )
-        files = {f.path: f.text for f in linux.files(settings)}
-        self.program = files[linux.PROGRAM]
-        text = files['/etc/nova-vgpu-guest/settings'] + more
-        (self.root / 'etc' / 'settings').write_text(text)
-
-    def boot(self) -> tuple[int, list[str]]:
-        """Run the program; give its status and what it did."""
-        self.log.write_text('')
-        done = subprocess.run(  # noqa: S603
-            ['/bin/bash', '-c', self.program],
-            env=self.environ,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-        return done.returncode, self.log.read_text().splitlines()
-
-    @property
-    def status(self) -> str:
-        """What tenant and operator read; the console has it as well."""
-        status = (self.root / 'run' / 'status').read_text().strip()
-        self.assertEqual(
-            status, (self.root / 'console').read_text().splitlines()[-1]
-        )
-        return status
+class DriverTest(MachineTest):
+    """A driver's .run on Debian and Ubuntu."""
 
     def test_first_and_second_boot(self) -> None:
         """Driver and licence once; then nothing."""
-        code, done = self.boot()
-        self.assertEqual(0, code, done)
-        release = os.uname().release
+        done = self.check_ok()
+        self.assertRegex(
+            done.pop(2),
+            '^curl .*--speed-limit .*-- https://mirror.example.org/grid.run$',
+        )
         self.assertEqual(
             [
-                'apt-get update -q',
-                f'apt-get install -q -y gcc make linux-headers-{release} dkms',
-                'driver --silent --no-questions --disable-nouveau --dkms',
+                f'{_APT} update',
+                f'{_APT} -y install gcc make linux-headers-{KERNEL} dkms',
+                _UNLOAD,
+                f'{_RUN} --dkms',
+                'modprobe nvidia',
                 'systemctl restart nvidia-gridd',
             ],
-            [line for line in done if not line.startswith('curl')],
+            done,
         )
-        self.assertEqual(
-            'nova-vgpu-guest: ok: the driver is installed and licensed',
-            self.status,
-        )
-        self.assertEqual((0, []), self.boot())
-        self.assertEqual([], list(self.root.glob('state/download.*')))
+        self.assertEqual([], self.check_ok())
 
-    def test_the_mirror_is_down(self) -> None:
+    def test_what_is_there_is_not_installed(self) -> None:
+        """Neither headers nor DKMS where they are not wanted."""
+        self.configure(dkms=False)
+        build = self.root / 'modules' / KERNEL / 'build'
+        build.mkdir(parents=True)
+        (build / 'Makefile').touch()
+        done = self.check_ok()
+        self.assertIn(f'{_APT} -y install gcc make', done)
+        self.assertIn(_RUN, done)
+
+    def test_curl_is_installed(self) -> None:
+        """It is fetched with the compiler where it is missing."""
+        curl = self.root / 'bin' / 'curl'
+        text = curl.read_text()
+        curl.unlink()
+        self.command(
+            'apt-get',
+            f'echo "$*" >>"$LOG"\n'
+            f"cat >'{curl}' <<'TEXT'\n{text}TEXT\n/bin/chmod 755 '{curl}'",
+        )
+        self.assertIn('curl dkms', self.check_ok()[1])
+
+    def test_the_web_server_is_down(self) -> None:
         """It is asked again, and the next boot goes on."""
         (self.root / 'up').unlink()
-        code, done = self.boot()
-        self.assertEqual((1, 10), (code, len(done)))
-        self.assertIn('failed: the driver cannot be downloaded', self.status)
+        self.configure('grid.run?key=secret')
+        done = self.check_failed(
+            'the driver cannot be downloaded from '
+            'https://mirror.example.org/grid.run, 10 attempts: '
+            'curl: (7) Failed to connect'
+        )
+        curls = [line for line in done if line.startswith('curl')]
+        self.assertEqual(10, len(curls))
+        self.assertEqual(
+            [f'sleep {n}' for n in (2, 4, 8, 16, 32, 60, 60, 60, 60)],
+            (self.root / 'pauses').read_text().splitlines(),
+        )
         (self.root / 'up').touch()
-        self.assertEqual(0, self.boot()[0])
+        self.check_ok()
+
+    def test_the_mirror_is_down(self) -> None:
+        """Nothing is downloaded that could not be built."""
+        (self.root / 'mirror').unlink()
+        done = self.check_failed(
+            f'headers of the kernel {KERNEL} cannot be installed: '
+            f'gcc make linux-headers-{KERNEL} dkms'
+        )
+        self.assertEqual([f'{_APT} update'] * 10, done)
+        (self.root / 'mirror').touch()
+        self.check_ok()
 
     def test_another_file_than_expected(self) -> None:
         """It is not run."""
-        self.configure('0' * 64)
-        code, done = self.boot()
-        self.assertEqual(1, code)
+        self.configure(sha256='0' * 64)
+        done = self.check_failed(f'expected {"0" * 64}')
         self.assertFalse([x for x in done if x.startswith('driver')])
-        self.assertIn(f'expected {"0" * 64}', self.status)
 
-    def test_no_licence(self) -> None:
-        """The last word of the daemon is said; the driver stays."""
-        self.configure_journal('Failed to acquire license (error 0x1)\n')
-        code, _ = self.boot()
-        self.assertEqual(1, code)
-        self.assertIn('no licence after 0 s: Failed to acquire', self.status)
-        (self.root / 'journal').write_text('License acquired successfully\n')
-        self.configure_journal('License acquired successfully\n', '5')
-        self.assertEqual((0, []), self.boot())
+    def test_kernel_sources(self) -> None:
+        """At a place of this kernel; no headers are installed then."""
+        sources = self.root / 'src' / KERNEL
+        self.configure(
+            kernel_source_path=f'{sources.parent}/$(uname -r)', dkms=False
+        )
+        self.check_failed(f'the kernel source path {sources} is no folder')
+        sources.mkdir(parents=True)
+        done = self.check_ok()
+        self.assertIn(f'{_APT} -y install gcc make', done)
+        self.assertIn(f'{_RUN} --kernel-source-path={sources}', done)
 
-    def configure_journal(self, text: str, seconds: str = '0') -> None:
-        """Let the daemon say something, and wait that long for it."""
-        (self.root / 'journal').write_text(text)
+    def test_a_package(self) -> None:
+        """It builds its module with DKMS, whose needs come first."""
+        self.configure('grid.deb')
+        done = self.check_ok()
+        self.assertIn(f'linux-headers-{KERNEL} dkms', done[1])
+        folder = f'{self.root}/state/download.'
+        self.assertRegex(
+            '\n'.join(done[3:]),
+            f'^{_UNLOAD}\n{_APT} update\n'
+            rf'{_APT} -y install {folder}\w+/grid.deb\n'
+            'driver package\nmodprobe nvidia\n',
+        )
+
+    def test_a_package_that_cannot_be_installed(self) -> None:
+        """It is tried again, and said."""
+        self.configure('grid.deb')
+        self.command('apt-get', 'echo "apt $*" >>"$LOG"; [[ $* != *.deb ]]')
+        done = self.check_failed('the package grid.deb cannot be installed')
+        tried = [x for x in done if x.startswith('apt') and x.endswith('deb')]
+        self.assertEqual(10, len(tried))
+
+    def test_old_modules(self) -> None:
+        """Those that have the GPU are unloaded first."""
+        for name in ('nouveau', 'nvidia', 'nvidia_uvm'):
+            (self.root / 'loaded' / name).mkdir()
+        done = self.check_ok()
+        first = done.index(_UNLOAD)
+        self.assertEqual(
+            [
+                'modprobe -r nvidia_uvm',
+                'modprobe -r nvidia',
+                'modprobe -r nouveau',
+                f'{_RUN} --dkms',
+                'modprobe nvidia',
+            ],
+            done[first + 1 : -1],
+        )
+
+    def test_modules_in_use(self) -> None:
+        """A reboot is asked for, and not made."""
+        self.put('busy')
+        (self.root / 'loaded' / 'nouveau').mkdir()
+        done = self.check_failed(
+            'the module nouveau is in use and cannot be unloaded; reboot'
+        )
+        self.assertEqual('update-initramfs -u', done[-1])
+        self.assertFalse([x for x in done if x.startswith('driver')])
+        (self.root / 'loaded' / 'nouveau').rmdir()
+        self.check_ok()
+
+    def test_no_module(self) -> None:
+        """What installs without building anything has failed."""
+        self.put('broken')
+        for _ in range(2):
+            done = self.check_failed(
+                f'the kernel {KERNEL} has no module nvidia'
+            )
+            self.assertIn(f'{_RUN} --dkms', done)
+
+    def test_no_gpu(self) -> None:
+        """The kernel's reason is said."""
+        self.put('no-gpu')
+        self.check_failed('cannot be loaded: modprobe: ERROR: could not')
+
+    def test_a_new_kernel_with_dkms(self) -> None:
+        """It builds for it; the driver is not fetched again."""
+        self.check_ok()
+        self.new_kernel()
+        self.put('no-dkms')
+        self.check_failed('DKMS has not built the driver for the kernel 6.2')
+        (self.root / 'no-dkms').unlink()
+        self.assertEqual(
+            [
+                f'{_APT} update',
+                f'{_APT} -y install gcc make linux-headers-6.2 dkms',
+                'dkms autoinstall -k 6.2',
+                'modprobe nvidia',
+                'systemctl restart nvidia-gridd',
+            ],
+            self.check_ok(),
+        )
+        self.assertEqual([], self.check_ok())
+
+    def test_a_new_kernel_without_dkms(self) -> None:
+        """The driver is installed again."""
+        self.configure(dkms=False)
+        self.check_ok()
+        self.new_kernel()
+        done = self.check_ok()
+        self.assertIn(f'{_APT} -y install gcc make linux-headers-6.2', done)
+        self.assertIn(_RUN, done)
+        self.assertEqual('systemctl restart nvidia-gridd', done[-1])
+        self.assertEqual([], self.check_ok())
+
+    def new_kernel(self) -> None:
+        """Boot another one the next time."""
+        self.put('kernel', '6.2\n')
+        (self.root / 'loaded' / 'nvidia').rmdir()
+
+    def test_a_driver_of_the_image(self) -> None:
+        """It is not installed, but has to be there."""
+        self.configure(settings=Settings(token=TOKEN))
+        self.check_failed('no driver to download was named')
+        self.put(f'built/{KERNEL}')
+        self.assertEqual(
+            ['modprobe nvidia', 'systemctl restart nvidia-gridd'],
+            self.check_ok(),
+        )
+
+    def test_settings(self) -> None:
+        """Those that are missing or damaged are said."""
         path = self.root / 'etc' / 'settings'
-        path.write_text(path.read_text() + f'licence_seconds={seconds}\n')
+        text = path.read_text()
+        path.write_text(text + "driver_url='")
+        self.check_failed(f'{path} cannot be read')
+        path.unlink()
+        self.assertEqual([], self.check_failed(f'{path} cannot be read'))
 
-    def test_a_new_token(self) -> None:
-        """The daemon is restarted for what it reads, and only then."""
-        self.assertEqual(0, self.boot()[0])
-        (self.root / 'state' / 'licence').write_text('another')
-        self.assertEqual((0, ['systemctl restart nvidia-gridd']), self.boot())
+    def test_stopped(self) -> None:
+        """It says so, and what it left is removed by the next run."""
+        pipe = self.root / 'pipe'
+        os.mkfifo(pipe)
+        curl = (self.root / 'bin' / 'curl').read_text()
+        self.command('curl', f'echo >"{pipe}"; exec /bin/sleep 300')
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with subprocess.Popen(  # noqa: S603
+                ['/bin/bash', '-c', self.program],
+                env=self.environ,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            ) as process:
+                pipe.read_text()
+                os.killpg(process.pid, number)
+            left = list(self.root.glob('state/download.*'))
+            if number is signal.SIGTERM:
+                self.assertEqual((1, []), (process.returncode, left))
+                self.assertIn('failed: stopped before', self.status)
+            else:
+                self.assertEqual(1, len(left))
+        self.command('curl', curl)
+        self.check_ok()
+        self.assertEqual([], list(self.root.glob('state/download.*')))
+
+
+class DriverOnRockyTest(RockyTest):
+    """The same with dnf and its repositories."""
+
+    def test_run(self) -> None:
+        """DKMS comes from EPEL, which the distribution offers."""
+        done = self.check_ok()
+        self.assertEqual(
+            [
+                'dnf -q makecache',
+                'dnf -q info dkms',
+                'dnf -q info epel-release',
+                'dnf -q -y install epel-release',
+                'dnf -q -y install gcc make elfutils-libelf-devel '
+                f'kernel-devel-{KERNEL} dkms',
+            ],
+            done[:5],
+        )
+        self.assertIn(f'{_RUN} --dkms', done)
+        self.assertEqual([], self.check_ok())
+
+    def test_dkms_is_known(self) -> None:
+        """No repository is added then."""
+        self.put('known', 'dkms\n')
+        self.assertNotIn('dnf -q -y install epel-release', self.check_ok())
+
+    def test_dkms_is_nowhere(self) -> None:
+        """It is said, with what helps."""
+        self.put('known')
+        self.check_failed('no repository of this guest has dkms or epel-')
+        self.configure(dkms=False)
+        self.check_ok()
+
+    def test_the_mirror_is_down(self) -> None:
+        """It is not taken for one without DKMS."""
+        (self.root / 'mirror').unlink()
+        done = self.check_failed('mirrors of the packages do not answer')
+        self.assertEqual(['dnf -q makecache'] * 10, done)
+
+    def test_a_package(self) -> None:
+        """A .rpm is installed with what it needs."""
+        self.configure('grid.rpm')
+        done = self.check_ok()
+        self.assertRegex(
+            done[done.index('driver package') - 1],
+            '^dnf -q -y install /.*/grid.rpm$',
+        )
+        self.assertEqual(OK, self.status)
+
+    def test_modules_in_use(self) -> None:
+        """The initial file system is made anew here as well."""
+        self.put('busy')
+        (self.root / 'loaded' / 'nvidia').mkdir()
+        done = self.check_failed('the module nvidia is in use')
+        self.assertEqual('dracut --force', done[-1])
