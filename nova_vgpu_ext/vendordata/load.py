@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import http
+import importlib.util
 import logging
 import os
 from collections.abc import Iterable, Sequence
@@ -92,10 +93,29 @@ def _authenticated(inner: app.WsgiApp, conf: cfg.ConfigOpts) -> app.WsgiApp:
             'how to check tokens with Keystone',
             'set it as it is in the nova.conf of nova-api',
         )
+    if section.memcached_servers:
+        _check_memcache(
+            'bmemcached' if section.memcache_sasl_enabled else 'memcache'
+        )
     outer: app.WsgiApp = auth_token.AuthProtocol(
         inner, {'oslo_config_config': conf}
     )
     return outer
+
+
+def _check_memcache(module: str) -> None:
+    """Find now what keystonemiddleware imports with the first request.
+
+    :raises ConfigError: it is not there.
+    """
+    if importlib.util.find_spec(module) is None:
+        raise exception.ConfigError(
+            f'[{_AUTHTOKEN}] memcached_servers',
+            f'no Python module {module}',
+            'the library that talks to memcached',
+            'pip install python-memcached, or with memcache_sasl_enabled '
+            'python-binary-memcached; or leave the option out',
+        )
 
 
 def _guarded(inner: app.WsgiApp) -> app.WsgiApp:

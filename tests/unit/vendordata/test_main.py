@@ -51,6 +51,22 @@ class MainTest(base.TestCase):
             for part in parts:
                 self.assertIn(part, line)
 
+    def test_memcached(self) -> None:
+        """What talks to it is missed at the start, not by the first guest."""
+        for more, module in (
+            ('', 'memcache'),
+            ('memcache_sasl_enabled = true\n', 'bmemcached'),
+        ):
+            line = self.refused(
+                '--config-file',
+                self.write_conf(
+                    f'[nova]\n{_AUTH}[keystone_authtoken]\n{_AUTH}'
+                    f'memcached_servers = 127.0.0.1:11211\n{more}'
+                ),
+            )
+            self.assertIn('[keystone_authtoken] memcached_servers', line)
+            self.assertIn(f'no Python module {module},', line)
+
     def test_variable(self) -> None:
         """Without the option the environment names the files."""
         self.patch('os.environ', {load.VARIABLE: '/nonexistent/a'})
