@@ -170,12 +170,16 @@ class Server:
 
     @classmethod
     def parse(cls, text: str) -> Server:
-        """Read ``HOST`` or ``HOST:PORT``; an IPv6 address may be in brackets.
+        """Read ``HOST`` or ``HOST:PORT``.
+
+        An IPv6 address with a port is in brackets, without one it may be.
 
         :raises ConfigError: it is neither.
         """
+        if text.count(':') > 1 and not text.startswith('['):
+            return cls(text)
         host, colon, port = text.rpartition(':')
-        if not colon or host.endswith(':') or port.endswith(']'):
+        if not colon or port.endswith(']'):
             return cls(text.strip('[]'))
         if not port.isascii() or not port.isdigit():
             raise exception.ConfigError(

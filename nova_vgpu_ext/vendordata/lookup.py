@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -73,7 +74,8 @@ class Lookup:
         self._ask_domain = ask_domain
         session = _session(conf, section.lookup_timeout)
         self._nova = _adapter(conf, session, 'compute')
-        self._microversion = _NEW
+        self._old_until = 0.0
+        self._old_seconds: int = section.cache_seconds
         self._glance = _adapter(conf, session, 'image', '2')
         self._keystone = _adapter(conf, session, 'identity', '3')
 
@@ -83,6 +85,17 @@ class Lookup:
         :raises Unknown: there is no such instance.
         :raises ServiceError: a service does not say.
         """
+        try:
+            return self._facts(request)
+        except (AttributeError, KeyError, TypeError) as error:
+            raise exception.ServiceError(
+                f'instance {request.instance}',
+                f'an answer of another shape than expected ({error!r})',
+                f'see that the URLs of the catalogue and {_SOURCE} lead to '
+                'Nova, Glance and Keystone',
+            ) from error
+
+    def _facts(self, request: Request) -> Facts:
         server = self._server(f'/servers/{request.instance}')
         project = str(server['tenant_id'])
         found = tuple(vgpus.find(server['flavor']['extra_specs'], self._types))
@@ -92,10 +105,13 @@ class Lookup:
         return Facts(project, found, system, no_default, self._domain(project))
 
     def _server(self, url: str) -> dict[str, Any]:
+        now = time.monotonic()
+        new = _OLD if now < self._old_until else _NEW
         try:
-            found = _get(self._nova, url, microversion=self._microversion)
+            found = _get(self._nova, url, microversion=new)
         except _TooNew:
-            self._microversion = _OLD
+            # Not for good: it may be upgraded.
+            self._old_until = now + self._old_seconds
             found = _get(self._nova, url, microversion=_OLD)
         server = found.get('server')
         if not isinstance(server, dict) or 'extra_specs' not in server.get(

@@ -91,7 +91,7 @@ def _check_names(conf: cfg.ConfigOpts) -> None:
     """
     for file in conf.config_file or ():
         parsed: dict[str, dict[str, list[str]]] = {}
-        cfg.ConfigParser(file, parsed).parse()
+        _Parser(file, parsed).parse()
         for section, options in parsed.items():
             if section == vendordata.GROUP:
                 _check_options(section, options, vendordata.opts)
@@ -106,6 +106,35 @@ def _check_names(conf: cfg.ConfigOpts) -> None:
                     f'[{vendordata.GUEST}] or [{vendordata.PREFIX}NAME]',
                 )
             _check_options(section, options, vendordata.guest_opts(section))
+            for name, values in options.items():
+                if len(values) > 1:
+                    raise exception.ConfigError(
+                        f'{file}: [{section}] {name}',
+                        f'{len(values)} values',
+                        'one; the last would win without a word',
+                    )
+
+
+class _Parser(cfg.ConfigParser):
+    """Refuses a section that stands twice in a file.
+
+    oslo.config would make one of the two, with the licence of the one for the
+    projects of the other.
+    """
+
+    def new_section(self, section: str) -> None:
+        """Begin a section."""
+        # oslo.config does not tell upper case from lower case.
+        name = section.casefold()
+        if name.startswith(vendordata.GUEST) and name in {
+            known.casefold() for known in self.sections
+        }:
+            raise exception.ConfigError(
+                f'{self.filename}: [{section}]',
+                'a section of that name twice',
+                'one section, or another name for the second',
+            )
+        super().new_section(section)
 
 
 def _check_options(

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import logging
+import threading
 from typing import Protocol
 
 from oslo_config import cfg
@@ -33,6 +34,9 @@ LOG = logging.getLogger(__name__)
 _LOOKUPS = 8
 #: How many seconds pass before the same line is logged again.
 _SILENCE = 3600
+
+
+_Future = concurrent.futures.Future[lookup.Facts]
 
 
 class Denied(Exception):
@@ -72,6 +76,8 @@ class Service:
         self._said: Cache[tuple[str, str], bool] = Cache(
             section.cache_guests, _SILENCE
         )
+        self._pending: dict[Request, _Future] = {}
+        self._lock = threading.Lock()
         self._pool = concurrent.futures.ThreadPoolExecutor(
             _LOOKUPS, thread_name_prefix='lookup'
         )
@@ -97,10 +103,13 @@ class Service:
 
     def _look(self, request: Request) -> lookup.Facts:
         """Ask for the facts; what comes too late serves the next request."""
-        future = self._pool.submit(self._remember, request)
+        future = self._lookup(request)
         try:
             return future.result(self._timeout)
-        except concurrent.futures.TimeoutError:
+        except (
+            concurrent.futures.TimeoutError,
+            concurrent.futures.CancelledError,
+        ):
             future.cancel()
             raise exception.ServiceError(
                 f'instance {request.instance}',
@@ -108,6 +117,21 @@ class Service:
                 'see that Nova, Glance and Keystone answer, or raise '
                 '[vgpu_vendordata] lookup_timeout',
             ) from None
+
+    def _lookup(self, request: Request) -> _Future:
+        """Start a lookup, or give the one that is under way.
+
+        A guest that asks again and again shall not take the place of others.
+        """
+        with self._lock:
+            future = self._pending.get(request)
+            if future is None:
+                future = self._pool.submit(self._remember, request)
+                self._pending[request] = future
+                future.add_done_callback(
+                    lambda _: self._pending.pop(request, None)
+                )
+        return future
 
     def _remember(self, request: Request) -> lookup.Facts:
         facts = self._source.facts(request)

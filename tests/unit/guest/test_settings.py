@@ -75,6 +75,21 @@ class SettingsTest(base.TestCase):
         )
         self.assertEqual(('x.run', '.run'), (found.file, found.suffix))
 
+    def test_servers(self) -> None:
+        """The last colon of an IPv6 address begins no port."""
+        for text, host, port in (
+            ('lic', 'lic', 7070),
+            ('lic:80', 'lic', 80),
+            ('192.0.2.1:80', '192.0.2.1', 80),
+            ('2001:db8::7:1', '2001:db8::7:1', 7070),
+            ('2001:db8::a:beef', '2001:db8::a:beef', 7070),
+            ('[2001:db8::1]', '2001:db8::1', 7070),
+            ('[2001:db8::1]:80', '2001:db8::1', 80),
+        ):
+            self.assertEqual(Server(host, port), Server.parse(text))
+        for bad in ('', ':80', 'lic:', 'lic:x', 'a:b:x', '[::1]:x', '[]'):
+            self.assertRaises(exception.ConfigError, Server.parse, bad)
+
     def test_a_token_is_not_shown(self) -> None:
         """Neither by itself nor in an error."""
         self.assertNotIn(TOKEN, repr(Settings(token=TOKEN)))

@@ -14,12 +14,14 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import hypothesis
 from hypothesis import strategies as st
 
+from nova_vgpu_ext import exception
 from nova_vgpu_ext.guest.settings import System
-from nova_vgpu_ext.vendordata import cache, request, systems, vgpus
+from nova_vgpu_ext.vendordata import cache, lookup, request, systems, vgpus
 from tests import base
 
 INSTANCE = '00000000-0000-4000-8000-000000000001'
@@ -199,6 +201,40 @@ class SystemsTest(base.TestCase):
             self.assertIn('almalinux', str(error))
             self.assertNotIn('\n', str(error))
             self.assertLess(len(str(error)), 200)
+
+
+class Odd(lookup.Lookup):
+    """A lookup whose Nova says whatever the test wants."""
+
+    def __init__(self, server: dict[str, Any]) -> None:
+        self._types = {'VGPU': 'V100DX-1Q'}
+        self._found = server
+
+    def _server(self, url: str) -> dict[str, Any]:
+        return self._found
+
+
+class LookupTest(base.TestCase):
+    """Answers of Nova that are none of Nova's."""
+
+    def test_odd_answers(self) -> None:
+        """They are an error of the service that was asked, said so."""
+        asked = request.Request(INSTANCE, PROJECT, None)
+        flavor = {'extra_specs': {'resources:VGPU': '1'}}
+        for server in (
+            {},
+            {'tenant_id': PROJECT},
+            {'tenant_id': PROJECT, 'flavor': None},
+            {
+                'tenant_id': PROJECT,
+                'flavor': flavor,
+                'image': {'properties': None},
+            },
+        ):
+            error = self.assertRaises(
+                exception.ServiceError, Odd(server).facts, asked
+            )
+            self.assertIn('another shape', str(error))
 
 
 class CacheTest(base.TestCase):

@@ -233,6 +233,24 @@ class ServiceTest(Case):
         self.assertIsNotNone(found.answer(self.request))
         self.assertEqual(1, source.asked)
 
+    def test_one_lookup_for_each_guest(self) -> None:
+        """A guest that asks and asks does not keep others waiting."""
+        source = Source()
+        source.go_on.clear()
+        self.addCleanup(source.go_on.set)
+        found = self.service(
+            source, f'[vgpu_guest]{DRIVER}', 'lookup_timeout = 0.1'
+        )
+        for _ in range(2 * service._LOOKUPS):
+            self.assertRaises(
+                exception.ServiceError, found.answer, self.request
+            )
+        self.assertEqual(1, source.asked)
+        source.go_on.set()
+        found._pool.shutdown()
+        self.assertEqual({}, found._pending)
+        self.assertIsNotNone(found.answer(self.request))
+
     def test_errors_are_not_remembered(self) -> None:
         """The next request asks again."""
         source = Source()

@@ -160,6 +160,28 @@ license_server = small.example.org
             error = self.assertRaises(exception.ConfigError, self.rules, text)
             self.assertIn(part, str(error))
 
+    def test_twice(self) -> None:
+        """Of two sections of one name oslo.config would make one."""
+        for text, part in (
+            (
+                '[vgpu_guest:a]\nprojects = p\ntoken_file = p\n'
+                '[DEFAULT]\n[vgpu_guest:A]\nprojects = q\n',
+                'a section of that name twice',
+            ),
+            (
+                '[vgpu_guest:a]\ntoken_file = p\nprojects = p\nprojects = q\n',
+                '[vgpu_guest:a] projects: found 2 values',
+            ),
+        ):
+            error = self.assertRaises(exception.ConfigError, self.rules, text)
+            self.assertIn(part, str(error))
+        # A later file may say something else.
+        first, second = (
+            self.write_conf(f'[vgpu_guest:a]\nprojects = {name}\n')
+            for name in 'pq'
+        )
+        sections.load(load.load([first, second], (), vendordata.register_opts))
+
     def test_chance(self) -> None:
         """Two sections for the same guests are refused; others are not."""
         one = '[vgpu_guest:a]\n{}\ntoken_file = a\n'
