@@ -24,6 +24,8 @@ console=${NOVA_VGPU_GUEST_CONSOLE:-/dev/console}
 nvidia=${NOVA_VGPU_GUEST_NVIDIA:-/etc/nvidia}
 modules=${NOVA_VGPU_GUEST_MODULES:-/lib/modules}
 loaded=${NOVA_VGPU_GUEST_LOADED:-/sys/module}
+modprobe_d=${NOVA_VGPU_GUEST_MODPROBE_D:-/etc/modprobe.d}
+version=${NOVA_VGPU_GUEST_VERSION:-/proc/version}
 
 kernel=$(uname -r)
 folder=''
@@ -84,19 +86,34 @@ run_apt() {
 # install_packages PACKAGE...: of the guest's distribution, or files.
 install_packages() {
     if uses_apt; then
-        run_apt update && run_apt -y install "$@"
+        run_apt update && run_apt -y install "$@" && return
+        # Nothing goes on after an installation that was interrupted.
+        dpkg --force-confold --configure -a
+        return 1
     else
         dnf -q -y install "$@"
     fi
 }
 
-# Packages of the driver build their module with DKMS, a .run if it is told to.
+is_installed() {
+    if uses_apt; then
+        [[ $(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null) == installed ]]
+    else
+        rpm -q --quiet "$1" 2>/dev/null
+    fi
+}
+
+# Packages of the driver build their module with DKMS, a .run if it is told to;
+# DKMS knows one place of the sources only.
 uses_dkms() {
-    [[ $dkms == yes || $driver_file != *.run ]]
+    [[ $driver_file != *.run || ($dkms == yes && -z $kernel_source_path) ]]
 }
 
 # DKMS is not in the repositories that Rocky and its kin start with.
 enable_dkms() {
+    if is_installed dkms; then
+        return
+    fi
     again dnf -q makecache || fail 'the mirrors of the packages do not answer'
     if dnf -q info dkms >/dev/null 2>&1; then
         return
@@ -108,8 +125,8 @@ enable_dkms() {
 
 # What the module is built with for this kernel, and what fetches the driver.
 install_tools() {
-    local -a wanted=(gcc make)
-    local headers=linux-headers-$kernel
+    local -a wanted=(gcc make) missing=()
+    local headers=linux-headers-$kernel name
     if ! uses_apt; then
         wanted+=(elfutils-libelf-devel)
         headers=kernel-devel-$kernel
@@ -125,8 +142,24 @@ install_tools() {
         uses_apt || enable_dkms
         wanted+=(dkms)
     fi
-    again install_packages "${wanted[@]}" ||
-        fail "the compiler or the headers of the kernel $kernel cannot be installed: ${wanted[*]}"
+    for name in "${wanted[@]}"; do
+        is_installed "$name" || missing+=("$name")
+    done
+    if ((${#missing[@]})); then
+        again install_packages "${missing[@]}" ||
+            fail "the compiler or the headers of the kernel $kernel cannot be installed: ${missing[*]}"
+    fi
+    choose_compiler
+}
+
+# Ubuntu has kernels that were built with a later compiler than its own.
+choose_compiler() {
+    local name
+    name=$(grep -o -m 1 '\bgcc-[0-9]*' "$version" | head -n 1)
+    if [[ -n $name ]] && uses_apt &&
+        { is_installed "$name" || install_packages "$name"; }; then
+        export CC=$name
+    fi
 }
 
 # download FILE: a transfer that stalls for a minute is given up.
@@ -151,34 +184,40 @@ fetch_driver() {
 unload_modules() {
     local module
     systemctl stop nvidia-gridd nvidia-persistenced 2>/dev/null || true
-    for module in nvidia_drm nvidia_modeset nvidia_uvm nvidia nouveau; do
+    for module in nvidia_drm nvidia_modeset nvidia_uvm nvidia_peermem nvidia nouveau; do
         if [[ -d $loaded/$module ]]; then
             modprobe -r "$module" 2>/dev/null || true
         fi
     done
     for module in nvidia nouveau; do
         if [[ -d $loaded/$module ]]; then
-            # It must not come back with the initial file system.
+            # It must not come back before the driver is there.
+            printf 'blacklist %s\n' nvidia nvidia_drm nvidia_modeset \
+                >"$modprobe_d/nova-vgpu-guest-once.conf"
             if command -v update-initramfs >/dev/null; then
                 update-initramfs -u
             elif command -v dracut >/dev/null; then
                 dracut --force
             fi
+            systemctl start nvidia-persistenced nvidia-gridd 2>/dev/null || true
             fail "the module $module is in use and cannot be unloaded; reboot the guest, and the set-up goes on"
         fi
     done
+    rm -f -- "$modprobe_d/nova-vgpu-guest-once.conf"
 }
 
 run_installer() {
     local file=$folder/$driver_file
-    local -a options=(--silent --no-questions --disable-nouveau)
+    # Nobody has the GPU now, whatever an X server draws on.
+    local -a options=(--silent --no-questions --no-x-check --disable-nouveau)
     case $driver_file in
         *.run)
-            [[ $dkms == no ]] || options+=(--dkms)
+            ! uses_dkms || options+=(--dkms)
             if [[ -n $kernel_source_path ]]; then
                 options+=("--kernel-source-path=$kernel_source_path")
             fi
-            sh "$file" "${options[@]}" ||
+            # /tmp may be small, or let nothing be run.
+            TMPDIR=$folder sh "$file" "${options[@]}" "--tmpdir=$folder" ||
                 fail 'the installer of the driver failed, see /var/log/nvidia-installer.log'
             ;;
         *)
@@ -274,21 +313,37 @@ provide_licence() {
     await_licence
 }
 
+# daemon_log: since the daemon was started; before, it was about another licence.
+daemon_log() {
+    local run_of_service
+    run_of_service=$(systemctl show --property InvocationID --value nvidia-gridd)
+    journalctl --quiet --output cat "_SYSTEMD_INVOCATION_ID=$run_of_service"
+}
+
+is_licensed() {
+    local last
+    last=$(daemon_log | grep -i -E 'licen[cs]e' |
+        grep -i -E 'acquired|renewed|expired|lost|fail' | tail -n 1)
+    if [[ -z $last ]]; then
+        # The journal of a guest that runs for long has forgotten it.
+        nvidia-smi -q 2>/dev/null | grep -q 'License Status *: Licensed'
+    else
+        [[ $last == *' successfully'* ]]
+    fi
+}
+
 await_licence() {
-    local end=$((SECONDS + licence_seconds)) log='' run_of_service
+    local end=$((SECONDS + licence_seconds)) last
     while :; do
-        # What it said before it was restarted is about another licence.
-        run_of_service=$(systemctl show --property InvocationID --value nvidia-gridd)
-        log=$(journalctl --quiet --output cat "_SYSTEMD_INVOCATION_ID=$run_of_service")
-        if [[ $log == *'License acquired successfully'* ]]; then
+        if is_licensed; then
             report ok 'the driver is installed and licensed'
             return
         fi
         ((SECONDS < end)) || break
         sleep 2
     done
-    log=$(printf '%s' "$log" | grep -i -e error -e fail | tail -n 1)
-    fail "no licence after $licence_seconds s: ${log:-nvidia-gridd says nothing of it}"
+    last=$(daemon_log | grep -i -E 'error|fail|expired' | tail -n 1)
+    fail "no licence after $licence_seconds s: ${last:-nvidia-gridd says nothing of it}"
 }
 
 main() {

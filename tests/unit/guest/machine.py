@@ -27,7 +27,18 @@ KERNEL = '6.1.0-18-amd64'
 OK = 'nova-vgpu-guest: ok: the driver is installed and licensed'
 #: Of the machine that runs the tests; nothing else of it is seen.
 _REAL = (
-    *('bash', 'cat', 'cp', 'cut', 'grep', 'install', 'mkdir', 'mktemp', 'mv'),
+    *(
+        'bash',
+        'cat',
+        'cp',
+        'cut',
+        'grep',
+        'head',
+        'install',
+        'mkdir',
+        'mktemp',
+        'mv',
+    ),
     *('rm', 'rmdir', 'sh', 'sha256sum', 'tail', 'touch'),
 )
 _INSTALL = """
@@ -73,6 +84,8 @@ esac
 """,
 }
 _DEBIAN = {
+    'dpkg': 'echo "dpkg $*" >>"$LOG"',
+    'dpkg-query': 'grep -qx "$4" "$ROOT/there" && echo installed',
     'apt-get': 'echo "apt-get $*" >>"$LOG"' + _INSTALL,
     'update-initramfs': 'echo "update-initramfs $*" >>"$LOG"',
 }
@@ -85,10 +98,12 @@ if [ "$2" = info ]; then
 fi
 """
     + _INSTALL,
+    'rpm': 'grep -qx "$3" "$ROOT/there"',
     'dracut': 'echo "dracut $*" >>"$LOG"',
 }
 _DRIVER = b"""\
-echo "driver $*" >>"$LOG"
+echo "driver ${*%=*download*}${CC+ CC=$CC}" >>"$LOG"
+[ "$1" = package ] || [ -d "$TMPDIR" ] || exit 1
 [ -e "$ROOT/broken" ] || touch "$ROOT/built/$(uname -r)"
 """
 
@@ -103,7 +118,10 @@ class MachineTest(base.TestCase):
         super().setUp()
         self.root = self.temp_dir()
         binaries = self.root / 'bin'
-        for name in ('bin', 'etc', 'nvidia', 'loaded', 'built', 'modules'):
+        for name in (
+            *('bin', 'etc', 'nvidia', 'loaded', 'built', 'modules'),
+            'modprobe_d',
+        ):
             (self.root / name).mkdir()
         for name in _REAL:
             (binaries / name).symlink_to(str(shutil.which(name)))
@@ -112,7 +130,8 @@ class MachineTest(base.TestCase):
         self.put('driver', _DRIVER.decode())
         self.put('kernel', f'{KERNEL}\n')
         self.put('journal', 'License acquired successfully\n')
-        for name in ('up', 'mirror'):
+        self.put('version', 'Linux version 5.14 (gcc (GCC) 11.4.1)\n')
+        for name in ('up', 'mirror', 'there'):
             self.put(name)
         self.log = self.root / 'log'
         self.environ = {
@@ -123,7 +142,7 @@ class MachineTest(base.TestCase):
                 f'NOVA_VGPU_GUEST_{name.upper()}': str(self.root / name)
                 for name in (
                     *('etc', 'state', 'run', 'console', 'nvidia'),
-                    *('modules', 'loaded'),
+                    *('modules', 'loaded', 'modprobe_d', 'version'),
                 )
             },
         }

@@ -42,6 +42,20 @@ class LicenceTest(MachineTest):
         self.put('journal', 'License acquired successfully\n')
         self.assertEqual([], self.check_ok())
 
+    def test_a_licence_that_was_lost(self) -> None:
+        """What was said last holds; what is forgotten is asked for."""
+        self.check_ok()
+        said = 'License acquired successfully\n'
+        self.configure(more='licence_seconds=0\n')
+        self.put('journal', f'{said}Failed to renew license (timeout)\n')
+        self.check_failed('0 s: Failed to renew license (timeout)')
+        self.put('journal', f'{said}Failed to renew license\n{said}x failed\n')
+        self.check_ok()
+        self.put('journal', 'Started.\n')
+        self.check_failed('nvidia-gridd says nothing of it')
+        self.command('nvidia-smi', "echo '  License Status   : Licensed (x)'")
+        self.check_ok()
+
     def test_a_new_token(self) -> None:
         """The daemon is restarted for what it reads, and only then."""
         self.check_ok()

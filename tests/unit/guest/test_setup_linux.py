@@ -23,7 +23,8 @@ from tests.unit.guest.values import TOKEN
 
 _APT = 'apt-get -o DPkg::Lock::Timeout=600 -q'
 _UNLOAD = 'systemctl stop nvidia-gridd nvidia-persistenced'
-_RUN = 'driver --silent --no-questions --disable-nouveau'
+_RUN = 'driver --silent --no-questions --no-x-check --disable-nouveau'
+_TMP = ' --tmpdir'
 
 
 class DriverTest(MachineTest):
@@ -41,7 +42,7 @@ class DriverTest(MachineTest):
                 f'{_APT} update',
                 f'{_APT} -y install gcc make linux-headers-{KERNEL} dkms',
                 _UNLOAD,
-                f'{_RUN} --dkms',
+                f'{_RUN} --dkms{_TMP}',
                 'modprobe nvidia',
                 'systemctl restart nvidia-gridd',
             ],
@@ -57,7 +58,7 @@ class DriverTest(MachineTest):
         (build / 'Makefile').touch()
         done = self.check_ok()
         self.assertIn(f'{_APT} -y install gcc make', done)
-        self.assertIn(_RUN, done)
+        self.assertIn(_RUN + _TMP, done)
 
     def test_curl_is_installed(self) -> None:
         """It is fetched with the compiler where it is missing."""
@@ -96,9 +97,35 @@ class DriverTest(MachineTest):
             f'headers of the kernel {KERNEL} cannot be installed: '
             f'gcc make linux-headers-{KERNEL} dkms'
         )
-        self.assertEqual([f'{_APT} update'] * 10, done)
+        self.assertEqual(
+            [f'{_APT} update', 'dpkg --force-confold --configure -a'] * 10,
+            done,
+        )
         (self.root / 'mirror').touch()
         self.check_ok()
+
+    def test_the_compiler_of_the_kernel(self) -> None:
+        """Which is not the distribution's own, where it has both."""
+        self.put(
+            'version', 'Linux version 6.8 (b@x) (x86_64-linux-gnu-gcc-12 (U'
+        )
+        done = self.check_ok()
+        self.assertIn(f'{_APT} -y install gcc-12', done)
+        self.assertIn(f'{_TMP} CC=gcc-12', ' '.join(done))
+
+    def test_an_installation_was_interrupted(self) -> None:
+        """It is finished first, as apt asks for."""
+        text = (self.root / 'bin' / 'apt-get').read_text()
+        self.command(
+            'apt-get',
+            f'[ -e "$ROOT/configured" ] || exit 100\n{text}',
+        )
+        self.command(
+            'dpkg', 'echo "dpkg $*" >>"$LOG"; touch "$ROOT/configured"'
+        )
+        self.assertEqual(
+            'dpkg --force-confold --configure -a', self.check_ok()[0]
+        )
 
     def test_another_file_than_expected(self) -> None:
         """It is not run."""
@@ -109,14 +136,12 @@ class DriverTest(MachineTest):
     def test_kernel_sources(self) -> None:
         """At a place of this kernel; no headers are installed then."""
         sources = self.root / 'src' / KERNEL
-        self.configure(
-            kernel_source_path=f'{sources.parent}/$(uname -r)', dkms=False
-        )
+        self.configure(kernel_source_path=f'{sources.parent}/$(uname -r)')
         self.check_failed(f'the kernel source path {sources} is no folder')
         sources.mkdir(parents=True)
         done = self.check_ok()
         self.assertIn(f'{_APT} -y install gcc make', done)
-        self.assertIn(f'{_RUN} --kernel-source-path={sources}', done)
+        self.assertIn(f'{_RUN} --kernel-source-path={sources}{_TMP}', done)
 
     def test_a_package(self) -> None:
         """It builds its module with DKMS, whose needs come first."""
@@ -150,7 +175,7 @@ class DriverTest(MachineTest):
                 'modprobe -r nvidia_uvm',
                 'modprobe -r nvidia',
                 'modprobe -r nouveau',
-                f'{_RUN} --dkms',
+                f'{_RUN} --dkms{_TMP}',
                 'modprobe nvidia',
             ],
             done[first + 1 : -1],
@@ -163,10 +188,19 @@ class DriverTest(MachineTest):
         done = self.check_failed(
             'the module nouveau is in use and cannot be unloaded; reboot'
         )
-        self.assertEqual('update-initramfs -u', done[-1])
+        self.assertEqual(
+            [
+                'update-initramfs -u',
+                'systemctl start nvidia-persistenced nvidia-gridd',
+            ],
+            done[-2:],
+        )
+        (once,) = self.root.glob('modprobe_d/*')
+        self.assertIn('blacklist nvidia\n', once.read_text())
         self.assertFalse([x for x in done if x.startswith('driver')])
         (self.root / 'loaded' / 'nouveau').rmdir()
         self.check_ok()
+        self.assertFalse(once.exists())
 
     def test_no_module(self) -> None:
         """What installs without building anything has failed."""
@@ -175,7 +209,7 @@ class DriverTest(MachineTest):
             done = self.check_failed(
                 f'the kernel {KERNEL} has no module nvidia'
             )
-            self.assertIn(f'{_RUN} --dkms', done)
+            self.assertIn(f'{_RUN} --dkms{_TMP}', done)
 
     def test_no_gpu(self) -> None:
         """The kernel's reason is said."""
@@ -208,7 +242,7 @@ class DriverTest(MachineTest):
         self.new_kernel()
         done = self.check_ok()
         self.assertIn(f'{_APT} -y install gcc make linux-headers-6.2', done)
-        self.assertIn(_RUN, done)
+        self.assertIn(_RUN + _TMP, done)
         self.assertEqual('systemctl restart nvidia-gridd', done[-1])
         self.assertEqual([], self.check_ok())
 
@@ -280,7 +314,7 @@ class DriverOnRockyTest(RockyTest):
             ],
             done[:5],
         )
-        self.assertIn(f'{_RUN} --dkms', done)
+        self.assertIn(f'{_RUN} --dkms{_TMP}', done)
         self.assertEqual([], self.check_ok())
 
     def test_dkms_is_known(self) -> None:
@@ -316,4 +350,12 @@ class DriverOnRockyTest(RockyTest):
         self.put('busy')
         (self.root / 'loaded' / 'nvidia').mkdir()
         done = self.check_failed('the module nvidia is in use')
-        self.assertEqual('dracut --force', done[-1])
+        self.assertEqual('dracut --force', done[-2])
+
+    def test_no_mirror_is_needed(self) -> None:
+        """By an image that has all that is asked for."""
+        (self.root / 'mirror').unlink()
+        names = ('gcc', 'make', 'elfutils-libelf-devel', 'dkms')
+        self.put('there', '\n'.join((*names, f'kernel-devel-{KERNEL}', '')))
+        done = self.check_ok()
+        self.assertFalse([line for line in done if line.startswith('dnf')])
