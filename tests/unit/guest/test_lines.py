@@ -1,0 +1,63 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""The lines that a guest says, and the page that explains each."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+
+from tests import base
+
+_ROOT = pathlib.Path(__file__).parents[3]
+_PROGRAM = _ROOT / 'nova_vgpu_ext/guest/setup-linux.sh'
+_PAGE = _ROOT / 'doc/source/user/guest-troubleshooting.rst'
+
+#: ``fail TEXT`` and ``report STATE TEXT``.
+_SAID = re.compile(
+    r'\b(?:fail|report (?P<state>ok|working)) '
+    r'(?:"(?P<text>(?:[^"$]|\$\([^)]*\)|\$\{[^}]*\}|\$\w+)+)"'
+    r"|'(?P<plain>[^']+)')"
+)
+_VALUE = re.compile(r'\$\([^)]*\)|\$\{[^}]*\}|\$\w+')
+_SHOWN = re.compile(r'^   \* - ``((?:working|ok|failed): .*)``$', re.MULTILINE)
+
+
+def said() -> set[str]:
+    """Give all that the program can say, with ``...`` for each value."""
+    return {
+        (match['state'] or 'failed')
+        + ': '
+        + (match['plain'] or _VALUE.sub('...', match['text']))
+        for match in _SAID.finditer(_PROGRAM.read_text())
+    }
+
+
+def shown() -> list[re.Pattern[str]]:
+    """Give the lines of the page; ``...`` stands for anything."""
+    return [
+        re.compile('.+'.join(map(re.escape, line.split('...'))))
+        for line in _SHOWN.findall(_PAGE.read_text())
+    ]
+
+
+class LinesTest(base.TestCase):
+    """Program and page."""
+
+    def test_each_line_is_explained_once(self) -> None:
+        """Nothing is left out, and nothing is explained that is not said."""
+        lines, patterns = said(), shown()
+        self.assertGreater(len(lines), 20)
+        for line in sorted(lines):
+            found = [p.pattern for p in patterns if p.fullmatch(line)]
+            self.assertEqual(1, len(found), f'{line}: {found}')
+        self.assertEqual(len(lines), len(patterns))
