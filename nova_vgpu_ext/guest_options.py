@@ -133,8 +133,11 @@ def _add_licence(parser: argparse.ArgumentParser) -> None:
 
 def _settings(options: argparse.Namespace) -> Settings:
     editions = options.editions
+    driver = _driver(options)
+    if editions and not (options.token or options.license_server):
+        raise _alone('--edition', '--token or --license-server')
     return Settings(
-        driver=_driver(options),
+        driver=driver,
         token=_read_token(options.token) if options.token else None,
         server=_server(options.license_server),
         backup=_server(options.backup_server),
@@ -155,12 +158,25 @@ def _driver(options: argparse.Namespace) -> Driver | None:
             'sha256sum FILE prints the checksum',
         )
     if options.driver_url is None:
+        for option, is_given in (
+            ('--kernel-source-path', options.kernel_source_path is not None),
+            ('--no-dkms', not options.dkms),
+        ):
+            if is_given:
+                raise _alone(option, '--driver-url and --sha256')
         return None
     return Driver(
         url=options.driver_url,
         sha256=options.sha256,
         kernel_source_path=options.kernel_source_path,
         dkms=options.dkms,
+    )
+
+
+def _alone(option: str, other: str) -> exception.ConfigError:
+    """Make the error of an option that would have no effect."""
+    return exception.ConfigError(
+        option, 'it alone', f'{other} beside it', 'give both, or leave it out'
     )
 
 

@@ -95,6 +95,25 @@ class GuestConfigTest(base.TestCase):
             ('V100DX-1Q', 'debian', ('--token', '/none'), 'no such file'),
             ('V100DX-1Q', 'debian', ('--token', str(readable)), 'mode 0644'),
             ('V100DX-1Q', 'debian', DRIVER[:2], 'expected both'),
+            ('V100DX-1Q', 'debian', ('--no-dkms',), '--no-dkms: found it alo'),
+            (
+                'V100DX-1Q',
+                'debian',
+                ('--kernel-source-path', '/usr/src'),
+                '--kernel-source-path: found it alone',
+            ),
+            (
+                'V100DX-1Q',
+                'debian',
+                (*DRIVER, '--edition', 'vws'),
+                '--edition: found it alone',
+            ),
+            (
+                'V100DX-1Q',
+                'debian',
+                (*token, '--backup-server', 'a'),
+                'a backup server alone',
+            ),
             ('V100DX-1Q', 'windows', DRIVER, 'ends in .exe'),
             (
                 'V100DX-1Q',
