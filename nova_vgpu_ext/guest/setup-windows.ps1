@@ -10,82 +10,186 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 #
-# Installs the guest driver of a vGPU and its licence. It does only what is not
-# done yet, and never restarts the computer.
+# Installs the guest driver of a vGPU and waits for its licence. It does only
+# what is not done yet, and never restarts the computer. With the exit code 1002
+# cloudbase-init starts it again at the next boot.
 
 $ErrorActionPreference = 'Stop'
+# The bar slows downloads down.
+$ProgressPreference = 'SilentlyContinue'
 $state = Join-Path $env:ProgramData 'nova-vgpu-guest'
-New-Item -ItemType Directory -Force -Path $state | Out-Null
+$tokenFile = Join-Path $env:ProgramFiles `
+    'NVIDIA Corporation\vGPU Licensing\ClientConfigToken\client_configuration_token.tok'
+$key = 'HKLM:\SOFTWARE\NVIDIA Corporation\Global\GridLicensing'
+$attempts = 10
+$licenceSeconds = 180
 
+# One line for the tenant and for the operator.
 function Report($kind, $text) {
-    $line = "nova-vgpu-guest: ${kind}: $text"
+    $line = "nova-vgpu-guest: ${kind}: $text" -replace '[^\x20-\x7e]', ' '
     Set-Content -Path (Join-Path $state 'status.txt') -Value $line
-    Write-Output $line
-}
-
-function Fail($text) {
-    Report 'failed' $text
-    exit 1
-}
-
-function Install-Driver {
-    $done = Join-Path $state 'driver.txt'
-    if ((Test-Path $done) -and ((Get-Content $done) -eq $driverSha256)) {
-        return
+    [Console]::Out.WriteLine($line)
+    try {
+        $port = New-Object System.IO.Ports.SerialPort 'COM1', 115200
+        $port.WriteTimeout = 2000
+        $port.Open()
+        $port.WriteLine($line)
+        $port.Close()
+    } catch {
+        # A guest without a serial console is no error.
+        Write-Verbose "$_"
     }
-    Report 'working' 'the driver is being installed'
-    $file = Join-Path $state $driverFile
+}
+
+# What is kept there is run by the administrator: others may only read it.
+function New-State {
+    New-Item -ItemType Directory -Force -Path $state | Out-Null
+    icacls $state /inheritance:r /grant:r '*S-1-5-18:(OI)(CI)F' `
+        '*S-1-5-32-544:(OI)(CI)F' '*S-1-5-32-545:(OI)(CI)RX' | Out-Null
+    if ($LASTEXITCODE) {
+        throw "$state cannot be kept from others"
+    }
+}
+
+function Get-Note($name) {
+    $path = Join-Path $state "$name.txt"
+    if (Test-Path $path) {
+        return "$(Get-Content $path)"
+    }
+    return ''
+}
+
+function Set-Note($name, $text) {
+    Set-Content -Path (Join-Path $state "$name.txt") -Value $text
+}
+
+function Get-Driver($file) {
+    # What was asked with a URL may be a secret, and the console is none.
+    $shown = $driverUrl.Split('?')[0]
     [Net.ServicePointManager]::SecurityProtocol = 'Tls12'
-    $got = $false
-    for ($n = 1; -not $got -and $n -le 10; $n++) {
+    for ($n = 1; $n -le $attempts; $n++) {
         try {
-            Invoke-WebRequest -UseBasicParsing -Uri $driverUrl -OutFile $file
-            $got = $true
+            Invoke-WebRequest -UseBasicParsing -TimeoutSec 1800 -Uri $driverUrl `
+                -OutFile $file
+            break
         } catch {
+            if ($n -eq $attempts) {
+                throw "the driver cannot be downloaded from $shown, $n attempts: $($_.Exception.Message)"
+            }
             Start-Sleep -Seconds ([Math]::Min(60, [Math]::Pow(2, $n)))
         }
     }
-    if (-not $got) {
-        Fail "the driver cannot be downloaded from $driverUrl, 10 attempts"
-    }
     $sum = (Get-FileHash -Algorithm SHA256 -Path $file).Hash.ToLower()
     if ($sum -ne $driverSha256) {
-        Remove-Item $file
-        Fail "the driver's SHA-256 is $sum, expected $driverSha256"
+        throw "the driver's SHA-256 is $sum, expected $driverSha256"
     }
-    $setup = Start-Process -FilePath $file -ArgumentList '-s', '-n' -Wait -PassThru
-    Remove-Item $file
+}
+
+function Install-Driver {
+    Report 'working' 'the driver is being installed'
+    $file = Join-Path $state $driverFile
+    try {
+        Get-Driver $file
+        $setup = Start-Process -FilePath $file -ArgumentList '-s', '-n' -Wait -PassThru
+    } finally {
+        Remove-Item -Force -Path $file -ErrorAction SilentlyContinue
+    }
     if ($setup.ExitCode -notin 0, 1) {
-        Fail "the installer of the driver failed with $($setup.ExitCode)"
+        throw "the installer of the driver failed with $($setup.ExitCode)"
     }
-    Set-Content -Path $done -Value $driverSha256
+    Set-Note 'driver' $driverSha256
+    # The licence service has to be restarted for it.
+    Set-Note 'licence' ''
+    if ($setup.ExitCode -eq 1) {
+        throw 'the driver is installed; restart the computer, and the set-up goes on'
+    }
+}
+
+# Licence files that earlier instructions wrote, in this guest or in the one that
+# its image was made of.
+function Remove-OldLicence($kind) {
+    $before = Get-Note 'kind'
+    if ($before -eq 'token' -and $kind -ne 'token') {
+        Remove-Item -Force -Path $tokenFile -ErrorAction SilentlyContinue
+    }
+    if ($before -eq 'server' -and $kind -ne 'server') {
+        foreach ($name in 'ServerAddress', 'ServerPort', 'BackupServerAddress', 'BackupServerPort') {
+            Remove-ItemProperty -Path $key -Name $name -ErrorAction SilentlyContinue
+        }
+    }
+    Set-Note 'kind' $kind
+}
+
+function Set-Token {
+    New-Item -ItemType Directory -Force -Path (Split-Path $tokenFile) | Out-Null
+    [IO.File]::WriteAllText($tokenFile, $token, [Text.Encoding]::ASCII)
+}
+
+function Set-Server {
+    # With -Force a key that is there would lose its other values.
+    if (-not (Test-Path $key)) {
+        New-Item -Force -Path $key | Out-Null
+    }
+    Set-ItemProperty -Path $key -Name ServerAddress -Value $server
+    Set-ItemProperty -Path $key -Name ServerPort -Value "$serverPort"
+    if ($backup) {
+        Set-ItemProperty -Path $key -Name BackupServerAddress -Value $backup
+        Set-ItemProperty -Path $key -Name BackupServerPort -Value "$backupPort"
+    }
+}
+
+function Get-Sum($text) {
+    $bytes = [Text.Encoding]::ASCII.GetBytes($text)
+    $sum = [Security.Cryptography.SHA256]::Create().ComputeHash($bytes)
+    return [BitConverter]::ToString($sum)
 }
 
 function Install-Licence {
-    if ($token) {
-        $folder = Join-Path $env:ProgramFiles `
-            'NVIDIA Corporation\vGPU Licensing\ClientConfigToken'
-        New-Item -ItemType Directory -Force -Path $folder | Out-Null
-        Set-Content -NoNewline -Encoding Ascii -Value $token `
-            -Path (Join-Path $folder 'client_configuration_token.tok')
-    }
-    if ($server) {
-        $key = 'HKLM:\SOFTWARE\NVIDIA Corporation\Global\GridLicensing'
-        New-Item -Force -Path $key | Out-Null
-        Set-ItemProperty -Path $key -Name ServerAddress -Value $server
-        Set-ItemProperty -Path $key -Name ServerPort -Value $serverPort
-        if ($backup) {
-            Set-ItemProperty -Path $key -Name BackupServerAddress -Value $backup
-            Set-ItemProperty -Path $key -Name BackupServerPort -Value $backupPort
+    $sum = Get-Sum "$token $server $serverPort $backup $backupPort"
+    if ((Get-Note 'licence') -ne $sum) {
+        if ($token) {
+            Set-Token
+        } else {
+            Set-Server
         }
-    }
-    if ($token -or $server) {
         Restart-Service -Name NVDisplay.ContainerLocalSystem
+        Set-Note 'licence' $sum
     }
+    Wait-Licence
 }
 
-if ($driverUrl) {
-    Install-Driver
+function Wait-Licence {
+    $smi = Join-Path $env:SystemRoot 'System32\nvidia-smi.exe'
+    $end = (Get-Date).AddSeconds($licenceSeconds)
+    do {
+        $said = "$(& $smi -q | Select-String 'License Status' | Select-Object -First 1)"
+        if ($said -match ':\s*Licensed') {
+            return
+        }
+        Start-Sleep -Seconds 5
+    } while ((Get-Date) -lt $end)
+    throw "no licence after $licenceSeconds s: $($said.Trim())"
 }
-Install-Licence
-Report 'ok' 'the driver is installed; nvidia-smi -q tells of the licence'
+
+try {
+    New-State
+    $kind = 'no'
+    if ($token) {
+        $kind = 'token'
+    } elseif ($server) {
+        $kind = 'server'
+    }
+    Remove-OldLicence $kind
+    if ($driverUrl -and (Get-Note 'driver') -ne $driverSha256) {
+        Install-Driver
+    }
+    if ($kind -eq 'no') {
+        Report 'ok' 'the driver is installed; no licence was asked for'
+    } else {
+        Install-Licence
+        Report 'ok' 'the driver is installed and licensed'
+    }
+} catch {
+    Report 'failed' "$($_.Exception.Message)"
+    exit 1002
+}

@@ -19,26 +19,32 @@ import re
 from tests import base
 
 _ROOT = pathlib.Path(__file__).parents[3]
-_PROGRAM = _ROOT / 'nova_vgpu_ext/guest/setup-linux.sh'
+_FOLDER = _ROOT / 'nova_vgpu_ext/guest'
 _PAGE = _ROOT / 'doc/source/user/guest-troubleshooting.rst'
 
-#: ``fail TEXT`` and ``report STATE TEXT``.
-_SAID = re.compile(
-    r'\b(?:fail|report (?P<state>ok|working)) '
-    r'(?:"(?P<text>(?:[^"$]|\$\([^)]*\)|\$\{[^}]*\}|\$\w+)+)"'
-    r"|'(?P<plain>[^']+)')"
-)
-_VALUE = re.compile(r'\$\([^)]*\)|\$\{[^}]*\}|\$\w+')
+#: ``fail TEXT`` and ``report STATE TEXT``, ``throw TEXT`` and ``Report ...``.
+_SAID = {
+    'setup-linux.sh': re.compile(
+        r'\b(?:fail|report (?P<state>ok|working)) '
+        r'(?:"(?P<text>(?:[^"$]|\$\([^)]*\)|\$\{[^}]*\}|\$\w+)+)"'
+        r"|'(?P<plain>[^']+)')"
+    ),
+    'setup-windows.ps1': re.compile(
+        r"\b(?:throw|Report '(?P<state>ok|working)') "
+        r'(?:"(?P<text>[^"]+)"|\'(?P<plain>[^\']+)\')'
+    ),
+}
+_VALUE = re.compile(r'\$\((?:[^()]|\(\))*\)|\$\{[^}]*\}|\$\w+')
 _SHOWN = re.compile(r'^   \* - ``((?:working|ok|failed): .*)``$', re.MULTILINE)
 
 
-def said() -> set[str]:
-    """Give all that the program can say, with ``...`` for each value."""
+def said(program: str) -> set[str]:
+    """Give all that a program can say, with ``...`` for each value."""
     return {
         (match['state'] or 'failed')
         + ': '
         + (match['plain'] or _VALUE.sub('...', match['text']))
-        for match in _SAID.finditer(_PROGRAM.read_text())
+        for match in _SAID[program].finditer((_FOLDER / program).read_text())
     }
 
 
@@ -55,9 +61,13 @@ class LinesTest(base.TestCase):
 
     def test_each_line_is_explained_once(self) -> None:
         """Nothing is left out, and nothing is explained that is not said."""
-        lines, patterns = said(), shown()
-        self.assertGreater(len(lines), 20)
-        for line in sorted(lines):
-            found = [p.pattern for p in patterns if p.fullmatch(line)]
-            self.assertEqual(1, len(found), f'{line}: {found}')
-        self.assertEqual(len(lines), len(patterns))
+        patterns = shown()
+        explained = set()
+        for program in _SAID:
+            lines = said(program)
+            self.assertGreater(len(lines), 8)
+            for line in sorted(lines):
+                found = [p.pattern for p in patterns if p.fullmatch(line)]
+                self.assertEqual(1, len(found), f'{line}: {found}')
+                explained.update(found)
+        self.assertEqual({p.pattern for p in patterns}, explained)
