@@ -155,7 +155,7 @@ install_tools() {
 # Ubuntu has kernels that were built with a later compiler than its own.
 choose_compiler() {
     local name
-    name=$(grep -o -m 1 '\bgcc-[0-9]*' "$version" | head -n 1)
+    name=$(grep -o -m 1 '\bgcc-[0-9][0-9]*' "$version" | head -n 1)
     if [[ -n $name ]] && uses_apt &&
         { is_installed "$name" || install_packages "$name"; }; then
         export CC=$name
