@@ -12,7 +12,9 @@
 """Which vGPUs a guest operating system can use, and under which licence.
 
 Source: NVIDIA's vGPU documentation, "Virtual GPU types": series A is for
-application streaming from Windows servers, Linux takes Q, B and C.
+application streaming from Windows servers, Linux takes Q, B and C; and its
+licensing guide of release 16, which has series C under no licence of vGPU
+software any more. That of release 12 has it under vWS as well.
 """
 
 from __future__ import annotations

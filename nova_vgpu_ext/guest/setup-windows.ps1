@@ -21,14 +21,20 @@ $state = Join-Path $env:ProgramData 'nova-vgpu-guest'
 $tokenFile = Join-Path $env:ProgramFiles `
     'NVIDIA Corporation\vGPU Licensing\ClientConfigToken\client_configuration_token.tok'
 $key = 'HKLM:\SOFTWARE\NVIDIA Corporation\Global\GridLicensing'
+$values = 'ServerAddress', 'ServerPort', 'BackupServerAddress', 'BackupServerPort'
+$service = 'NVDisplay.ContainerLocalSystem'
 $attempts = 10
 $licenceSeconds = 180
 
 # One line for the tenant and for the operator.
 function Report($kind, $text) {
     $line = "nova-vgpu-guest: ${kind}: $text" -replace '[^\x20-\x7e]', ' '
-    Set-Content -Path (Join-Path $state 'status.txt') -Value $line
     [Console]::Out.WriteLine($line)
+    try {
+        Set-Note 'status' $line
+    } catch {
+        [Console]::Out.WriteLine("$_")
+    }
     try {
         $port = New-Object System.IO.Ports.SerialPort 'COM1', 115200
         $port.WriteTimeout = 2000
@@ -44,10 +50,17 @@ function Report($kind, $text) {
 # What is kept there is run by the administrator: others may only read it.
 function New-State {
     New-Item -ItemType Directory -Force -Path $state | Out-Null
-    icacls $state /inheritance:r /grant:r '*S-1-5-18:(OI)(CI)F' `
-        '*S-1-5-32-544:(OI)(CI)F' '*S-1-5-32-545:(OI)(CI)RX' | Out-Null
-    if ($LASTEXITCODE) {
-        throw "$state cannot be kept from others"
+    # It may be somebody else's already.
+    foreach ($arguments in @(
+            @('/setowner', '*S-1-5-32-544', '/T'),
+            @('/reset', '/T'),
+            @('/inheritance:r', '/grant:r', '*S-1-5-18:(OI)(CI)F',
+                '*S-1-5-32-544:(OI)(CI)F', '*S-1-5-32-545:(OI)(CI)RX')
+        )) {
+        icacls $state $arguments | Out-Null
+        if ($LASTEXITCODE) {
+            throw "$state cannot be kept from others"
+        }
     }
 }
 
@@ -109,15 +122,25 @@ function Install-Driver {
 # its image was made of.
 function Remove-OldLicence($kind) {
     $before = Get-Note 'kind'
-    if ($before -eq 'token' -and $kind -ne 'token') {
-        Remove-Item -Force -Path $tokenFile -ErrorAction SilentlyContinue
+    if ($before -eq $kind) {
+        return
     }
-    if ($before -eq 'server' -and $kind -ne 'server') {
-        foreach ($name in 'ServerAddress', 'ServerPort', 'BackupServerAddress', 'BackupServerPort') {
-            Remove-ItemProperty -Path $key -Name $name -ErrorAction SilentlyContinue
-        }
+    if ($before -eq 'token') {
+        Remove-Item -Force -Path $tokenFile -ErrorAction SilentlyContinue
+    } elseif ($before -eq 'server') {
+        Remove-Values
+    }
+    Set-Note 'licence' ''
+    if ($kind -eq 'no' -and $before) {
+        Restart-Service -Name $service -ErrorAction SilentlyContinue
     }
     Set-Note 'kind' $kind
+}
+
+function Remove-Values {
+    foreach ($name in $values) {
+        Remove-ItemProperty -Path $key -Name $name -ErrorAction SilentlyContinue
+    }
 }
 
 function Set-Token {
@@ -130,6 +153,7 @@ function Set-Server {
     if (-not (Test-Path $key)) {
         New-Item -Force -Path $key | Out-Null
     }
+    Remove-Values
     Set-ItemProperty -Path $key -Name ServerAddress -Value $server
     Set-ItemProperty -Path $key -Name ServerPort -Value "$serverPort"
     if ($backup) {
@@ -152,14 +176,21 @@ function Install-Licence {
         } else {
             Set-Server
         }
-        Restart-Service -Name NVDisplay.ContainerLocalSystem
+        Restart-Service -Name $service
         Set-Note 'licence' $sum
     }
     Wait-Licence
 }
 
 function Wait-Licence {
-    $smi = Join-Path $env:SystemRoot 'System32\nvidia-smi.exe'
+    # Older drivers have it in a folder of their own.
+    $smi = @(
+        (Join-Path $env:SystemRoot 'System32\nvidia-smi.exe'),
+        (Join-Path $env:ProgramFiles 'NVIDIA Corporation\NVSMI\nvidia-smi.exe')
+    ) | Where-Object { Test-Path $_ } | Select-Object -First 1
+    if (-not $smi) {
+        throw 'the driver has no nvidia-smi.exe, which tells of the licence'
+    }
     $end = (Get-Date).AddSeconds($licenceSeconds)
     do {
         $said = "$(& $smi -q | Select-String 'License Status' | Select-Object -First 1)"

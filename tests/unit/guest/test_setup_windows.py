@@ -31,6 +31,7 @@ _KNOWN = {
     *('Remove-ItemProperty', 'Restart-Service', 'Select-Object'),
     *('Select-String', 'Set-Content', 'Set-ItemProperty', 'Split-Path'),
     *('Start-Process', 'Start-Sleep', 'Test-Path', 'Write-Verbose'),
+    'Where-Object',
     'icacls',
 }
 _AUTOMATIC = {

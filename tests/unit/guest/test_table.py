@@ -111,7 +111,7 @@ class TableTest(base.TestCase):
                 found = self.text((product,), *arguments)
                 if reasons:
                     self.assertTrue(found.startswith('refused: '), case)
-                    # What the settings rule out comes after the series.
+                    # The series is checked first, then driver and format.
                     self.assertIn(reasons[0], found, case)
                     refused += 1
                 else:
@@ -151,10 +151,14 @@ class TableTest(base.TestCase):
 
     def test_scripts(self) -> None:
         """The shell reads those for Linux."""
-        for driver, licence in itertools.product((None, 'run'), _LICENCES):
+        for system, driver, licence in itertools.product(
+            _RUN, _DRIVERS, _LICENCES
+        ):
+            if system == 'windows' or system not in _DRIVERS[driver]:
+                continue
             found = self.text(
                 ('V100DX-1Q',),
-                *('--os', 'debian', '--format', 'script'),
+                *('--os', system, '--format', 'script'),
                 *self.arguments(driver, licence),
             )
             subprocess.run(
