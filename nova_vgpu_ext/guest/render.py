@@ -35,6 +35,18 @@ systemctl restart --no-block {linux.SERVICE}
 """
 
 
+class _Dumper(yaml.SafeDumper):
+    """Writes a text of several lines as it is, for those who read it."""
+
+
+def _represent(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+    style = '|' if '\n' in value else None
+    return dumper.represent_scalar('tag:yaml.org,2002:str', value, style)
+
+
+_Dumper.add_representer(str, _represent)
+
+
 class Format(enum.Enum):
     """How the instructions are written."""
 
@@ -95,7 +107,8 @@ def _cloud_config(settings: Settings) -> str:
         ],
         'runcmd': [line.split() for line in _START.splitlines()],
     }
-    return '#cloud-config\n' + yaml.safe_dump(config, sort_keys=False)
+    dumped: str = yaml.dump(config, Dumper=_Dumper, sort_keys=False)
+    return '#cloud-config\n' + dumped
 
 
 def _linux(settings: Settings) -> str:

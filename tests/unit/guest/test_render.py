@@ -79,6 +79,19 @@ class RenderTest(base.TestCase):
                 found.read_bytes(),
             )
 
+    def test_cloud_config_can_be_read(self) -> None:
+        """The program stands in it line by line."""
+        text = render.render(System.DEBIAN, self.settings, Format.CLOUD_CONFIG)
+        program = next(
+            file.text
+            for file in linux.files(self.settings)
+            if file.path == linux.PROGRAM
+        )
+        lines = {line.strip() for line in text.splitlines()}
+        self.assertEqual(
+            set(), {line.strip() for line in program.splitlines()} - lines
+        )
+
     def test_mime(self) -> None:
         """One part, which cloud-init knows as a script."""
         message = email.message_from_string(
