@@ -19,7 +19,7 @@ import sys
 
 import jinja2
 
-from tests import base
+from tests import base, systemd
 from tests.functional.fixtures import kolla
 
 PREPARE = 'nova-vgpu-prepare.service'
@@ -95,12 +95,7 @@ class UnitTest(base.TestCase):
             (folder / 'docker.service').write_text(
                 '[Service]\nExecStart=/bin/true\n'
             )
-            done = subprocess.run(  # noqa: S603
-                ['systemd-analyze', '--no-pager', 'verify', str(path)],  # noqa: S607
-                capture_output=True,
-                text=True,
-                timeout=60,
-                check=False,
-                env={**os.environ, 'SYSTEMD_UNIT_PATH': f'{folder}:'},
+            done = systemd.analyze(
+                'verify', str(path), SYSTEMD_UNIT_PATH=f'{folder}:'
             )
             self.assertEqual((0, ''), (done.returncode, done.stderr))

@@ -20,7 +20,7 @@ import sys
 import textwrap
 
 import nova_vgpu_ext
-from tests import base
+from tests import base, systemd
 
 ROOT = pathlib.Path(nova_vgpu_ext.__file__).parents[1]
 UNITS = ROOT / 'etc' / 'systemd'
@@ -39,13 +39,7 @@ class UnitsTest(base.TestCase):
 
     def analyze(self, *arguments: str) -> None:
         """Run systemd-analyze, which must find nothing."""
-        done = subprocess.run(  # noqa: S603
-            ['systemd-analyze', '--no-pager', *arguments],  # noqa: S607
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-            check=False,
-        )
+        done = systemd.analyze(*arguments)
         self.assertEqual((0, ''), (done.returncode, done.stderr), done.stdout)
 
     def installed(self) -> list[str]:

@@ -27,19 +27,8 @@ KERNEL = '6.1.0-18-amd64'
 OK = 'nova-vgpu-guest: ok: the driver is installed and licensed'
 #: Of the machine that runs the tests; nothing else of it is seen.
 _REAL = (
-    *(
-        'bash',
-        'cat',
-        'cp',
-        'cut',
-        'grep',
-        'head',
-        'install',
-        'mkdir',
-        'mktemp',
-        'mv',
-    ),
-    *('rm', 'rmdir', 'sh', 'sha256sum', 'tail', 'touch'),
+    *('bash', 'cat', 'cp', 'cut', 'grep', 'head', 'install', 'mkdir'),
+    *('mktemp', 'mv', 'rm', 'rmdir', 'sh', 'sha256sum', 'tail', 'touch'),
 )
 _INSTALL = """
 [ -e "$ROOT/mirror" ] || exit 100

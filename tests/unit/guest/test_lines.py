@@ -13,14 +13,12 @@
 
 from __future__ import annotations
 
-import pathlib
 import re
 
-from tests import base
+from tests import base, doc_blocks
 
-_ROOT = pathlib.Path(__file__).parents[3]
-_FOLDER = _ROOT / 'nova_vgpu_ext/guest'
-_PAGE = _ROOT / 'doc/source/user/guest-troubleshooting.rst'
+_FOLDER = doc_blocks.ROOT / 'nova_vgpu_ext/guest'
+_PAGE = doc_blocks.ROOT / 'doc/source/user/guest-troubleshooting.rst'
 
 #: ``fail TEXT`` and ``report STATE TEXT``, ``throw TEXT`` and ``Report ...``.
 _SAID = {

@@ -13,11 +13,9 @@
 
 from __future__ import annotations
 
-import subprocess
-
 from nova_vgpu_ext.guest import linux
 from nova_vgpu_ext.guest.settings import Driver, Server, Settings
-from tests import base
+from tests import base, systemd
 from tests.unit.guest.machine import MachineTest
 from tests.unit.guest.values import RUN, TOKEN
 
@@ -123,11 +121,5 @@ class UnitTest(base.TestCase):
         self.assertIn(' multi-user.target ', unit)
         path = self.temp_dir() / linux.SERVICE
         path.write_text(unit.replace(linux.PROGRAM, '/bin/true'))
-        done = subprocess.run(  # noqa: S603
-            ['systemd-analyze', '--no-pager', 'verify', str(path)],  # noqa: S607
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        done = systemd.analyze('verify', str(path))
         self.assertEqual((0, ''), (done.returncode, done.stderr))

@@ -216,14 +216,18 @@ class ServiceTest(Case):
         for _ in range(2):
             self.assertRaises(service.Denied, found.answer, self.request)
 
-    def test_late(self) -> None:
-        """What comes too late is an error, and there for the next request."""
+    def stalled(self) -> tuple[Source, service.Service]:
+        """Make a service whose source answers only when it is let."""
         source = Source()
         source.go_on.clear()
         self.addCleanup(source.go_on.set)
-        found = self.service(
+        return source, self.service(
             source, f'[vgpu_guest]{DRIVER}', 'lookup_timeout = 0.1'
         )
+
+    def test_late(self) -> None:
+        """What comes too late is an error, and there for the next request."""
+        source, found = self.stalled()
         error = self.assertRaises(
             exception.ServiceError, found.answer, self.request
         )
@@ -235,12 +239,7 @@ class ServiceTest(Case):
 
     def test_one_lookup_for_each_guest(self) -> None:
         """A guest that asks and asks does not keep others waiting."""
-        source = Source()
-        source.go_on.clear()
-        self.addCleanup(source.go_on.set)
-        found = self.service(
-            source, f'[vgpu_guest]{DRIVER}', 'lookup_timeout = 0.1'
-        )
+        source, found = self.stalled()
         for _ in range(2 * service._LOOKUPS):
             self.assertRaises(
                 exception.ServiceError, found.answer, self.request
