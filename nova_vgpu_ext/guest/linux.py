@@ -23,7 +23,9 @@ from nova_vgpu_ext.guest.settings import Server, Settings
 
 SERVICE = 'nova-vgpu-guest.service'
 PROGRAM = '/usr/local/sbin/nova-vgpu-guest'
-_FOLDER = '/etc/nvidia/ClientConfigToken'
+_CLIENT_CONFIGURATION = (
+    '/etc/nvidia/ClientConfigToken/client_configuration_token.tok'
+)
 
 #: No target waits for it, so a slow mirror keeps nobody from logging in. What
 #: starts NVIDIA's service at boot shall not meet its restart.
@@ -65,8 +67,7 @@ def files(settings: Settings) -> Iterator[File]:
         yield File('/etc/nvidia/gridd.conf', 0o644, _gridd(settings))
     if settings.token is not None:
         # The mode is that which NVIDIA's licensing guide asks for.
-        path = f'{_FOLDER}/client_configuration_token.tok'
-        yield File(path, 0o744, settings.token)
+        yield File(_CLIENT_CONFIGURATION, 0o744, settings.token)
     yield File('/etc/nova-vgpu-guest/settings', 0o600, _settings(settings))
     yield File(PROGRAM, 0o755, program.read_text('utf-8'))
     yield File(f'/etc/systemd/system/{SERVICE}', 0o644, _UNIT)

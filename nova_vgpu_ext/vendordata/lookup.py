@@ -14,7 +14,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,6 +25,7 @@ from nova_vgpu_ext import exception
 from nova_vgpu_ext.conf import vendordata
 from nova_vgpu_ext.guest.settings import System
 from nova_vgpu_ext.vendordata import systems, vgpus
+from nova_vgpu_ext.vendordata.cache import Cache
 from nova_vgpu_ext.vendordata.request import Request
 
 #: A server has its image's properties, as they were when it was made: Nova 31
@@ -74,8 +74,8 @@ class Lookup:
         self._ask_domain = ask_domain
         session = _session(conf, section.lookup_timeout)
         self._nova = _adapter(conf, session, 'compute')
-        self._old_until = 0.0
-        self._old_seconds: int = section.cache_seconds
+        # Not for good: an old Nova may be upgraded.
+        self._microversion: Cache[None, str] = Cache(1, section.cache_seconds)
         self._glance = _adapter(conf, session, 'image', '2')
         self._keystone = _adapter(conf, session, 'identity', '3')
 
@@ -105,13 +105,11 @@ class Lookup:
         return Facts(project, found, system, no_default, self._domain(project))
 
     def _server(self, url: str) -> dict[str, Any]:
-        now = time.monotonic()
-        new = _OLD if now < self._old_until else _NEW
+        microversion = self._microversion.get(None) or _NEW
         try:
-            found = _get(self._nova, url, microversion=new)
+            found = _get(self._nova, url, microversion=microversion)
         except _TooNew:
-            # Not for good: it may be upgraded.
-            self._old_until = now + self._old_seconds
+            self._microversion.put(None, _OLD)
             found = _get(self._nova, url, microversion=_OLD)
         server = found.get('server')
         if not isinstance(server, dict) or 'extra_specs' not in server.get(
